@@ -52,6 +52,11 @@ type Conn interface {
 	Close() error
 }
 
+// Addressed is a Conn that says where its controller is, for texts: "https://bmc-1.example". It never holds a credential.
+type Addressed interface {
+	Address() string
+}
+
 // As returns c as T, and whether c has that ability. A Conn that wraps another offers it by an Unwrap method.
 func As[T any](c Conn) (T, bool) {
 	for c != nil {
@@ -101,9 +106,11 @@ type Power interface {
 
 // BootState is how far a machine has come since power on.
 type BootState struct {
-	Booted bool      // the operating system, or in NIC mode the firmware, is up
-	State  string    // the controller's own word ("OsIsRunning", "None")
-	Reset  time.Time // last reset, zero when the controller does not say
+	Booted  bool      // the operating system, or in NIC mode the firmware, is up
+	Alive   bool      // the machine runs something: it is starting or has started
+	Reports bool      // the controller is known to report each boot, so a machine that is on and not alive did not start
+	State   string    // the controller's own word ("OsIsRunning", "None")
+	Reset   time.Time // last reset, zero when the controller does not say
 }
 
 // Boot tells whether a machine that is on has really started: evidence of life beyond the power state.
