@@ -5,22 +5,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"time"
 
 	"github.com/riser-project/riser/fault"
 	"github.com/riser-project/riser/node"
 )
-
-// Shards is the number of leases. A node's lease is the one of its root, so that a server and the cards in it are always in one hand.
-const Shards = 64
-
-// ShardOf returns the lease shard of the root node with this UUID.
-func ShardOf(root string) int {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(root)) // a hash never fails
-	return int(h.Sum32() % Shards)
-}
 
 type nn = node.Node
 
@@ -152,7 +141,11 @@ func (tx *Tx) secrets(ctx context.Context, uuid string) (map[string]node.Object,
 // InsertNode adds n and fills its ID, Version, Lease and CreatedAt. Secrets are sealed. The error is fault.Conflict when its UUID, name,
 // instance or card is taken.
 func (tx *Tx) InsertNode(ctx context.Context, n *node.Node) error {
-	n.CreatedAt, n.Version, n.Lease = tx.Now(), 1, ShardOf(n.Root())
+	var err error
+	if n.Lease, err = tx.leaseOf(ctx, n); err != nil {
+		return err
+	}
+	n.CreatedAt, n.Version = tx.Now(), 1
 	sealed, err := tx.sealNode(n, nil)
 	if err != nil {
 		return err
@@ -185,7 +178,11 @@ func (tx *Tx) SaveNode(ctx context.Context, n *node.Node) error {
 	if err != nil {
 		return err
 	}
-	n.Lease, n.UpdatedAt = ShardOf(n.Root()), tx.Now()
+	lease := n.Lease
+	if n.Lease, err = tx.leaseOf(ctx, n); err != nil {
+		return err
+	}
+	n.UpdatedAt = tx.Now()
 	set, args, err := nodes.set(n)
 	if err != nil {
 		return err
@@ -199,7 +196,11 @@ func (tx *Tx) SaveNode(ctx context.Context, n *node.Node) error {
 		return fault.New(fault.Conflict, "Node %s was changed by somebody else in the meantime: read it again.", n.UUID)
 	}
 	n.Version++
-	return nil
+	if lease == n.Lease {
+		return nil
+	}
+	_, err = tx.exec(ctx, "UPDATE nodes SET lease_shard = ? WHERE parent_node = ?", n.Lease, n.UUID)
+	return err
 }
 
 // sealNode splits the secrets off n and returns them sealed; a secret that n shows as Masked is taken from old.

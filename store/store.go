@@ -40,6 +40,7 @@ type DB struct {
 	now     func() time.Time
 
 	hub    hub
+	lock   *os.File // of an embedded database
 	stop   context.CancelFunc
 	closed sync.WaitGroup
 }
@@ -64,7 +65,7 @@ func Open(ctx context.Context, dsn string, opts Options) (*DB, error) {
 		err = fault.New(fault.Invalid, "database %q: want sqlite:PATH or postgres://USER@HOST/NAME", redactDSN(dsn))
 	}
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, db.Close())
 	}
 	run, stop := context.WithCancel(context.Background())
 	db.stop = stop
@@ -98,8 +99,11 @@ func (db *DB) openSQLite(path string, opts *Options) error {
 	if err := touch(path); err != nil {
 		return fmt.Errorf("database %s: %w", path, err)
 	}
-	const pragmas = "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-8000)"
 	var err error
+	if db.lock, err = lockFile(path + ".lock"); err != nil {
+		return err
+	}
+	const pragmas = "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-8000)"
 	if db.w, err = sql.Open("sqlite", "file:"+path+pragmas+"&_txlock=immediate"); err != nil {
 		return fmt.Errorf("database %s: %w", path, err)
 	}
@@ -135,13 +139,16 @@ func (db *DB) Close() error {
 	if db.w != nil {
 		errs = append(errs, db.w.Close())
 	}
+	if db.lock != nil {
+		errs = append(errs, db.lock.Close())
+	}
 	return errors.Join(errs...)
 }
 
 // Ping reports whether the database answers.
 func (db *DB) Ping(ctx context.Context) error { return db.translate(db.r.PingContext(ctx)) }
 
-// Embedded reports whether the store is a file of this process, so that no other process can share the work.
+// Embedded reports whether the store is a file that this process has for itself: it holds the file's lock until it ends.
 func (db *DB) Embedded() bool { return db.dialect == sqlite }
 
 // Tx is a transaction. Its methods are the store's operations; they must not be used after the function that got the Tx has returned.

@@ -104,6 +104,11 @@ CREATE TABLE conductors (
   stopping INTEGER NOT NULL DEFAULT 0
 );
 
+CREATE TABLE lease_groups (
+  id {id},
+  name TEXT NOT NULL UNIQUE
+);
+
 CREATE TABLE leases (
   shard INTEGER PRIMARY KEY,
   owner TEXT NOT NULL DEFAULT '',
@@ -125,6 +130,7 @@ CREATE TABLE ops (
   result TEXT NOT NULL DEFAULT '',
   error TEXT NOT NULL DEFAULT '',
   actor TEXT NOT NULL DEFAULT '',
+  control TEXT NOT NULL DEFAULT '',
   epoch BIGINT NOT NULL DEFAULT 0,
   deadline BIGINT NOT NULL DEFAULT 0,
   created_at BIGINT NOT NULL,

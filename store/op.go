@@ -1,0 +1,384 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/riser-project/riser/fault"
+	"github.com/riser-project/riser/node"
+)
+
+// OpState is the state of an operation.
+type OpState string
+
+// States of an operation. Done, Failed and Aborted are final.
+const (
+	OpPlanned OpState = "planned"
+	OpRunning OpState = "running"
+	OpWaiting OpState = "waiting" // for something outside the conductor, until a deadline
+	OpHeld    OpState = "held"    // until an operator says unhold
+	OpDone    OpState = "done"
+	OpFailed  OpState = "failed"
+	OpAborted OpState = "aborted"
+)
+
+// StepState is the state of a step on one node.
+type StepState string
+
+// States of a step. A step that was sent and not seen to take effect is Unknown: it is shown, and never guessed away.
+const (
+	StepPlanned  StepState = "planned"
+	StepIntent   StepState = "intent"   // an attempt is under way; nothing was sent yet
+	StepSent     StepState = "sent"     // a command that changes something has left
+	StepVerified StepState = "verified" // its effect was observed
+	StepWaiting  StepState = "waiting"  // it goes on outside the conductor
+	StepDone     StepState = "done"
+	StepFailed   StepState = "failed"
+	StepUnknown  StepState = "unknown"
+	StepSkipped  StepState = "skipped" // an earlier operation had done it
+)
+
+// Final reports whether the step will not change again in its operation.
+func (s StepState) Final() bool {
+	switch s {
+	case StepDone, StepFailed, StepUnknown, StepSkipped:
+		return true
+	}
+	return false
+}
+
+// Finished reports whether the step's work is done.
+func (s StepState) Finished() bool { return s == StepDone || s == StepSkipped }
+
+// Op is an operation on a node and, through its steps, on the node's children.
+type Op struct {
+	ID      int64
+	UUID    string
+	Root    string // UUID of the root node, whose lease covers the operation
+	Node    string // UUID of the node that was asked
+	Lease   int
+	Kind    string
+	State   OpState
+	Spec    json.RawMessage // what was asked, in the words of the kind
+	Result  json.RawMessage // the answer, where the kind has one
+	Error   string
+	Actor   string
+	Epoch   int64 // of the lease under which it last ran
+	Control string
+	Wait    time.Time // deadline of a wait
+
+	Created time.Time
+	Started time.Time
+	Ended   time.Time
+}
+
+// Sent is a command that left for a controller.
+type Sent struct {
+	Text     string    `json:"text"`
+	Relative bool      `json:"relative,omitempty"`
+	At       time.Time `json:"at"`
+	Attempt  int       `json:"attempt"`
+}
+
+// OpStep is one step of an operation on one node.
+type OpStep struct {
+	ID        int64
+	Op        int64
+	Seq       int // position in the list that was asked for, from 0
+	Node      string
+	Interface node.Interface
+	Step      string
+	Args      node.Object
+	Child     bool // runs on a child of the node that was asked
+	State     StepState
+	Attempt   int
+	Epoch     int64
+	Sent      []Sent
+	Evidence  []string
+	Kept      node.Object
+	Error     string
+	Deadline  time.Time
+	Started   time.Time
+	Ended     time.Time
+}
+
+// Name returns the step's full name, "interface.step".
+func (s *OpStep) Name() string { return string(s.Interface) + "." + s.Step }
+
+type rawJSON = json.RawMessage
+
+var ops = table[Op]{"ops", []column[Op]{
+	text("uuid", func(o *Op) *string { return &o.UUID }),
+	text("root", func(o *Op) *string { return &o.Root }),
+	text("node", func(o *Op) *string { return &o.Node }),
+	count("lease_shard", func(o *Op) *int { return &o.Lease }),
+	text("kind", func(o *Op) *string { return &o.Kind }),
+	spelled("state", func(o *Op) *OpState { return &o.State }),
+	jsonText("spec", func(o *Op) *rawJSON { return &o.Spec }),
+	jsonText("result", func(o *Op) *rawJSON { return &o.Result }),
+	text("error", func(o *Op) *string { return &o.Error }),
+	text("actor", func(o *Op) *string { return &o.Actor }),
+	text("control", func(o *Op) *string { return &o.Control }),
+	number("epoch", func(o *Op) *int64 { return &o.Epoch }),
+	when("deadline", func(o *Op) *time.Time { return &o.Wait }),
+	when("created_at", func(o *Op) *time.Time { return &o.Created }),
+	when("started_at", func(o *Op) *time.Time { return &o.Started }),
+	when("ended_at", func(o *Op) *time.Time { return &o.Ended }),
+}}
+
+var opSteps = table[OpStep]{"op_steps", []column[OpStep]{
+	number("op", func(s *OpStep) *int64 { return &s.Op }),
+	count("seq", func(s *OpStep) *int { return &s.Seq }),
+	text("node", func(s *OpStep) *string { return &s.Node }),
+	spelled("interface", func(s *OpStep) *node.Interface { return &s.Interface }),
+	text("step", func(s *OpStep) *string { return &s.Step }),
+	jsonText("args", func(s *OpStep) *node.Object { return &s.Args }),
+	boolean("child", func(s *OpStep) *bool { return &s.Child }),
+	spelled("state", func(s *OpStep) *StepState { return &s.State }),
+	count("attempt", func(s *OpStep) *int { return &s.Attempt }),
+	number("epoch", func(s *OpStep) *int64 { return &s.Epoch }),
+	jsonText("sent", func(s *OpStep) *[]Sent { return &s.Sent }),
+	jsonText("evidence", func(s *OpStep) *[]string { return &s.Evidence }),
+	jsonText("kept", func(s *OpStep) *node.Object { return &s.Kept }),
+	text("error", func(s *OpStep) *string { return &s.Error }),
+	when("deadline", func(s *OpStep) *time.Time { return &s.Deadline }),
+	when("started_at", func(s *OpStep) *time.Time { return &s.Started }),
+	when("ended_at", func(s *OpStep) *time.Time { return &s.Ended }),
+}}
+
+// TopicOps wakes conductors when there is work. TopicOp wakes those who wait for one operation.
+const TopicOps = "ops"
+
+// TopicOp is the topic of the operation with this UUID.
+func TopicOp(uuid string) string { return "op:" + uuid }
+
+// InsertOp adds an operation with its steps, fills its ID and Created, and wakes the conductors. Its Lease is the node's.
+func (tx *Tx) InsertOp(ctx context.Context, o *Op, steps []*OpStep) error {
+	o.Created = tx.Now()
+	query, args, err := ops.insert(o)
+	if err != nil {
+		return err
+	}
+	if err := tx.queryRow(ctx, query+" RETURNING id", args...).Scan(&o.ID); err != nil {
+		return err
+	}
+	for _, s := range steps {
+		s.Op = o.ID
+		query, args, err := opSteps.insert(s)
+		if err != nil {
+			return err
+		}
+		if err := tx.queryRow(ctx, query+" RETURNING id", args...).Scan(&s.ID); err != nil {
+			return err
+		}
+	}
+	tx.Wake(TopicOps)
+	return nil
+}
+
+// SaveOp writes all of o and wakes those who wait for it.
+func (tx *Tx) SaveOp(ctx context.Context, o *Op) error {
+	set, args, err := ops.set(o)
+	if err != nil {
+		return err
+	}
+	_, err = tx.exec(ctx, "UPDATE ops SET "+set+" WHERE id = ?", append(args, o.ID)...)
+	tx.Wake(TopicOp(o.UUID))
+	return err
+}
+
+// SaveStep writes all of s.
+func (tx *Tx) SaveStep(ctx context.Context, s *OpStep) error {
+	set, args, err := opSteps.set(s)
+	if err != nil {
+		return err
+	}
+	_, err = tx.exec(ctx, "UPDATE op_steps SET "+set+" WHERE id = ?", append(args, s.ID)...)
+	return err
+}
+
+// ControlOp leaves word for the conductor that runs the operation: "abort", "unhold" or "resume".
+func (tx *Tx) ControlOp(ctx context.Context, o *Op, word string) error {
+	o.Control = word
+	_, err := tx.exec(ctx, "UPDATE ops SET control = ? WHERE id = ?", word, o.ID)
+	tx.Wake(TopicOps)
+	return err
+}
+
+// Op returns the operation with this UUID. The error is fault.NotFound when there is none.
+func (tx *Tx) Op(ctx context.Context, uuid string) (*Op, error) {
+	list, err := tx.ops(ctx, &where{conds: []string{"uuid = ?"}, args: []any{uuid}}, "")
+	if err == nil && len(list) == 0 {
+		return nil, fault.New(fault.NotFound, "Operation %s could not be found.", uuid)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return list[0], nil
+}
+
+// OpenOps returns the operations of these lease shards that have not ended, oldest first.
+func (tx *Tx) OpenOps(ctx context.Context, shards []int) ([]*Op, error) {
+	w := &where{}
+	w.add("ended_at = 0")
+	in(w, "lease_shard", shards)
+	return tx.ops(ctx, w, " ORDER BY id")
+}
+
+// OpenOp returns the operation under way on the node, or nil. kinds, if given, are the kinds that count.
+func (tx *Tx) OpenOp(ctx context.Context, nodeUUID string, kinds ...string) (*Op, error) {
+	w := &where{}
+	w.add("ended_at = 0")
+	w.add("node = ?", nodeUUID)
+	if len(kinds) > 0 {
+		in(w, "kind", kinds)
+	}
+	list, err := tx.ops(ctx, w, " ORDER BY id LIMIT 1")
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	return list[0], nil
+}
+
+// LastOp returns the newest operation of this kind on the node, or nil.
+func (tx *Tx) LastOp(ctx context.Context, nodeUUID, kind string) (*Op, error) {
+	w := &where{}
+	w.add("node = ?", nodeUUID)
+	w.add("kind = ?", kind)
+	list, err := tx.ops(ctx, w, " ORDER BY id DESC LIMIT 1")
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	return list[0], nil
+}
+
+// NodeOps returns the operations on the node, newest first, at most limit of them, from before the operation with UUID marker if that is given.
+func (tx *Tx) NodeOps(ctx context.Context, nodeUUID, marker string, limit int) ([]*Op, error) {
+	w := &where{}
+	w.add("node = ?", nodeUUID)
+	order, err := tx.keyset(ctx, w, keyset{table: "ops", key: "id", desc: true, marker: marker, limit: limit, missing: func(ref string) error {
+		return fault.New(fault.NotFound, "Operation %s could not be found.", ref)
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return tx.ops(ctx, w, order)
+}
+
+func (tx *Tx) ops(ctx context.Context, w *where, order string) ([]*Op, error) {
+	var list []*Op
+	err := tx.each(ctx, "SELECT "+ops.names("", nil)+", id FROM ops"+w.sql()+order, w.args, func(rows *sql.Rows) error {
+		o := &Op{}
+		if err := rows.Scan(append(ops.dests(o, nil), &o.ID)...); err != nil {
+			return err
+		}
+		list = append(list, o)
+		return nil
+	})
+	return list, err
+}
+
+// Steps returns the steps of an operation, in the order of the list and then of their nodes' creation.
+func (tx *Tx) Steps(ctx context.Context, op int64) ([]*OpStep, error) {
+	var list []*OpStep
+	err := tx.each(ctx, "SELECT "+opSteps.names("", nil)+", id FROM op_steps WHERE op = ? ORDER BY seq, id", []any{op}, func(rows *sql.Rows) error {
+		s := &OpStep{}
+		if err := rows.Scan(append(opSteps.dests(s, nil), &s.ID)...); err != nil {
+			return err
+		}
+		list = append(list, s)
+		return nil
+	})
+	return list, err
+}
+
+// PruneOps removes the oldest ended operations of the node beyond keep.
+func (tx *Tx) PruneOps(ctx context.Context, nodeUUID string, keep int) error {
+	_, err := tx.exec(ctx, `DELETE FROM ops WHERE node = ? AND ended_at <> 0 AND id <= (
+		SELECT id FROM ops WHERE node = ? AND ended_at <> 0 ORDER BY id DESC LIMIT 1 OFFSET ?)`, nodeUUID, nodeUUID, keep)
+	return err
+}
+
+// Event is a line of a node's history.
+type Event struct {
+	UUID      string
+	Node      string
+	CreatedAt time.Time
+	Severity  string // INFO or ERROR
+	Type      string // "manual_cleaning_start", "cleaning", ...
+	Text      string
+	Conductor string
+	Actor     string
+	Project   string
+	State     node.State
+	Target    node.State
+	Duration  time.Duration
+}
+
+const historyKept = 300
+
+// InsertEvent adds a line to a node's history, which keeps the newest 300.
+func (tx *Tx) InsertEvent(ctx context.Context, e *Event) error {
+	if e.CreatedAt.IsZero() {
+		e.CreatedAt = tx.Now()
+	}
+	_, err := tx.exec(ctx, `INSERT INTO node_history (uuid, node, created_at, severity, event_type, event, conductor, actor, project, state,
+		target_provision_state, duration_micros) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		e.UUID, e.Node, toMicros(e.CreatedAt), e.Severity, e.Type, strings.ToValidUTF8(e.Text, "?"), e.Conductor, e.Actor, e.Project,
+		string(e.State), string(e.Target), e.Duration.Microseconds())
+	if err != nil {
+		return err
+	}
+	_, err = tx.exec(ctx, `DELETE FROM node_history WHERE node = ? AND id <= (
+		SELECT id FROM node_history WHERE node = ? ORDER BY id DESC LIMIT 1 OFFSET ?)`, e.Node, e.Node, historyKept)
+	return err
+}
+
+// Events returns the history of the node, oldest first unless desc, at most limit lines (0 means all) after the line with UUID marker.
+func (tx *Tx) Events(ctx context.Context, nodeUUID, marker string, limit int, desc bool) ([]*Event, error) {
+	w := &where{}
+	w.add("node = ?", nodeUUID)
+	order, err := tx.keyset(ctx, w, keyset{table: "node_history", key: "id", desc: desc, marker: marker, limit: limit, missing: eventNotFound})
+	if err != nil {
+		return nil, err
+	}
+	return tx.events(ctx, w, order)
+}
+
+// Event returns one line of the node's history.
+func (tx *Tx) Event(ctx context.Context, nodeUUID, uuid string) (*Event, error) {
+	list, err := tx.events(ctx, &where{conds: []string{"node = ?", "uuid = ?"}, args: []any{nodeUUID, uuid}}, "")
+	if err == nil && len(list) == 0 {
+		err = eventNotFound(uuid)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return list[0], nil
+}
+
+func eventNotFound(ref string) error {
+	return fault.New(fault.NotFound, "Node history record %s could not be found.", ref)
+}
+
+func (tx *Tx) events(ctx context.Context, w *where, order string) ([]*Event, error) {
+	var list []*Event
+	err := tx.each(ctx, `SELECT uuid, node, created_at, severity, event_type, event, conductor, actor, project, state, target_provision_state,
+		duration_micros FROM node_history`+w.sql()+order, w.args, func(rows *sql.Rows) error {
+		e := &Event{}
+		var duration int64
+		err := rows.Scan(&e.UUID, &e.Node, micros{&e.CreatedAt}, &e.Severity, &e.Type, &e.Text, &e.Conductor, &e.Actor, &e.Project,
+			words[node.State]{&e.State}, words[node.State]{&e.Target}, &duration)
+		e.Duration = time.Duration(duration) * time.Microsecond
+		list = append(list, e)
+		return err
+	})
+	return list, err
+}
+
+// noRows reports whether err says that a query found nothing.
+func noRows(err error) bool { return errors.Is(err, sql.ErrNoRows) }
