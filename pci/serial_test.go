@@ -45,20 +45,20 @@ func TestValidSerial(t *testing.T) {
 }
 
 func TestCardUUID(t *testing.T) {
-	for in, want := range map[string]string{
-		"3c53d07eec484d8aab34dabd24fe575a":      "3c53d07eec484d8aab34dabd24fe575a",
-		"3C53D07E-EC48-4D8A-AB34-DABD24FE575A ": "3c53d07eec484d8aab34dabd24fe575a",
-		"3c53d07eec484d8aab34dabd24fe575aa":     "3c53d07eec484d8aab34dabd24fe575aa",
-		"2.8.20":                                "",
-		"":                                      "",
-		"00000000000000000000000000000000":      "",
-		"3c53d07eec484d8aab34dabd24fe575":       "",
-		"3c53d07eec484d8aab34dabd24fe575aaa":    "",
-		"gc53d07eec484d8aab34dabd24fe575a":      "",
+	for _, tt := range []struct{ in, want string }{
+		{"3c53d07eec484d8aab34dabd24fe575a", "3c53d07eec484d8aab34dabd24fe575a"},
+		{"3C53D07E-EC48-4D8A-AB34-DABD24FE575A ", "3c53d07eec484d8aab34dabd24fe575a"},
+		{"3c53d07eec484d8aab34dabd24fe575aa", "3c53d07eec484d8aab34dabd24fe575aa"},
+		{"2.8.20", ""},
+		{"", ""},
+		{"00000000000000000000000000000000", ""},
+		{"3c53d07eec484d8aab34dabd24fe575", ""},
+		{"3c53d07eec484d8aab34dabd24fe575aaa", ""},
+		{"gc53d07eec484d8aab34dabd24fe575a", ""},
 	} {
-		got, err := pci.CardUUID(in)
-		if got != want || (err == nil) != (want != "") {
-			t.Errorf("CardUUID(%q) = %q, %v; want %q", in, got, err, want)
+		got, err := pci.CardUUID(tt.in)
+		if got != tt.want || (err == nil) != (tt.want != "") {
+			t.Errorf("CardUUID(%q) = %q, %v; want %q", tt.in, got, err, tt.want)
 		}
 	}
 }

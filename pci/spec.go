@@ -108,7 +108,11 @@ func readMembers(dec *json.Decoder) ([]member, error) {
 		if err != nil {
 			return nil, fmt.Errorf("not JSON: %w", noEOF(err))
 		}
-		m := member{key: t.(string)} // the decoder lets nothing else stand here
+		key, ok := t.(string)
+		if !ok {
+			return nil, fmt.Errorf("not JSON: %v where a key should be", t)
+		}
+		m := member{key: key}
 		if seen[m.key] {
 			return nil, fmt.Errorf("key %q occurs twice", m.key)
 		}
