@@ -93,8 +93,8 @@ const (
 
 // Power reads and changes the power of a machine.
 type Power interface {
-	// PowerState reads the state the controller reports: node.PowerOn or node.PowerOff. A controller may report a state that is not the
-	// truth; ChangePower tells how a change is believed.
+	// PowerState reads the state the controller reports: node.PowerOn, node.PowerOff, or "" when it does not know. A controller may report a
+	// state that is not the truth; ChangePower tells how a change is believed.
 	PowerState(ctx context.Context) (node.PowerState, error)
 
 	// PowerCommands lists the commands that the controller says it accepts.

@@ -82,7 +82,9 @@ type change struct {
 	seen  Evidence
 }
 
-func (c *change) note(format string, args ...any) { c.seen = append(c.seen, fmt.Sprintf(format, args...)) }
+func (c *change) note(format string, args ...any) {
+	c.seen = append(c.seen, fmt.Sprintf(format, args...))
+}
 
 func (c *change) on(ctx context.Context) error {
 	state, err := c.steady(ctx)

@@ -196,6 +196,14 @@ func TestChangePower(t *testing.T) {
 				return word(lit != (time.Now().Unix()%3 == 0)), nil
 			}}, target: node.PowerOff, sent: []string{"ForceOff"}, says: "power off seen",
 		},
+		"a machine whose state is not known is told what to do": {
+			box: box{report: func(b *box, lit bool) (node.PowerState, error) {
+				if len(b.sent) == 0 {
+					return "", nil
+				}
+				return word(lit), nil
+			}}, target: node.PowerOn, sent: []string{"On"}, lit: true, says: "power on seen",
+		},
 		"a controller that never settles is told": {
 			box: box{lit: true, report: func(b *box, _ bool) (node.PowerState, error) { return word(time.Now().Unix()%2 == 0), nil }}, target: node.PowerOff,
 			lit: true, kind: fault.Unavailable, says: "does not settle",

@@ -9,10 +9,10 @@ import (
 	"github.com/riser-project/riser/node"
 )
 
-// steady reads the power state until two readings in a row agree.
+// steady reads the power state until two readings in a row agree, be it on "".
 func (c *change) steady(ctx context.Context) (node.PowerState, error) {
 	deadline := time.Now().Add(c.pace.On)
-	var last node.PowerState
+	last := node.PowerState("no reading yet")
 	var lastErr error
 	for {
 		state, err := c.power.PowerState(ctx)
@@ -21,8 +21,8 @@ func (c *change) steady(ctx context.Context) (node.PowerState, error) {
 		}
 		switch {
 		case err != nil:
-			last, lastErr = "", err
-		case state == last && (state == node.PowerOn || state == node.PowerOff):
+			last, lastErr = "no reading", err
+		case state == last:
 			return state, nil
 		default:
 			last, lastErr = state, nil
@@ -31,7 +31,7 @@ func (c *change) steady(ctx context.Context) (node.PowerState, error) {
 			if lastErr != nil {
 				return "", lastErr
 			}
-			return "", fault.New(fault.Unavailable, "%s does not settle on a power state: in %s no two readings in a row were both on or both off; "+
+			return "", fault.New(fault.Unavailable, "%s does not settle on a power state: in %s no two readings in a row agreed; "+
 				"reset the controller", c.who, c.pace.On)
 		}
 		if err := c.sleep(ctx, c.pace.Poll); err != nil {
