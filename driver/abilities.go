@@ -1,0 +1,146 @@
+package driver
+
+import (
+	"context"
+
+	"github.com/riser-project/riser/node"
+)
+
+// BootMode reads and sets the firmware's boot mode, in the API's words: bios, uefi.
+type BootMode interface {
+	BootModes(ctx context.Context) ([]string, error)
+
+	// BootMode returns the mode in force, or "" when the machine does not say.
+	BootMode(ctx context.Context) (string, error)
+
+	// SetBootMode sets the mode of the next start. It is absolute.
+	SetBootMode(ctx context.Context, mode string) error
+}
+
+// SecureBoot reads and sets UEFI secure boot.
+type SecureBoot interface {
+	// SecureBoot reports whether the machine started with secure boot.
+	SecureBoot(ctx context.Context) (bool, error)
+
+	// SetSecureBoot switches it from the next start on. It is absolute.
+	SetSecureBoot(ctx context.Context, on bool) error
+}
+
+// NMI sends a non-maskable interrupt. It is relative: the machine may crash, which is its purpose.
+type NMI interface {
+	InjectNMI(ctx context.Context) error
+}
+
+// Indicator is a lamp. State is "on", "off", "blinking" or "unknown".
+type Indicator struct {
+	Component string // system, chassis, disk, ...
+	ID        string
+	Readonly  bool
+	States    []string // that it can be set to
+}
+
+// Indicators reads and sets lamps.
+type Indicators interface {
+	Indicators(ctx context.Context) ([]Indicator, error)
+	Indicator(ctx context.Context, component, id string) (state string, err error)
+	SetIndicator(ctx context.Context, component, id, state string) error
+}
+
+// Sensor is a reading.
+type Sensor struct {
+	ID      string  // unique on the machine
+	Name    string  // for people
+	Kind    string  // Temperature, Fan, Voltage, Power, Current, Other
+	Reading float64 // in Unit
+	Unit    string  // DSP0268 ReadingUnits ("Cel", "W", "V", "RPM"), empty for none
+	Health  string  // OK, Warning, Critical, or empty
+}
+
+// Sensors reads the sensors.
+type Sensors interface {
+	Sensors(ctx context.Context) ([]Sensor, error)
+}
+
+// Component is a part of the machine with firmware.
+type Component struct {
+	ID        string
+	Name      string
+	Version   string // empty when the machine says none, or nonsense
+	Updatable bool
+}
+
+// Update is a firmware update on its way, as Firmware tells it.
+type Update struct {
+	Task    string // where to ask, for UpdateState; empty when the machine keeps no task and is done
+	Percent int    // 0 to 100; -1 unknown
+	Done    bool
+	State   string // the machine's own word
+	Message string // the last thing the machine said
+}
+
+// Firmware reads versions and updates firmware.
+type Firmware interface {
+	Components(ctx context.Context) ([]Component, error)
+
+	// UpdateFirmware asks the machine to fetch url and install it on the component, or on what the image is for when component is empty. It is
+	// relative.
+	UpdateFirmware(ctx context.Context, component, url string) (Update, error)
+
+	// UpdateState looks at an update. A failed one is fault.Conflict with the machine's own words, a task the machine forgot is fault.NotFound.
+	UpdateState(ctx context.Context, task string) (Update, error)
+}
+
+// Setting is a BIOS setting.
+type Setting struct {
+	Name  string
+	Value any // text, number, boolean or nil
+}
+
+// BIOS reads and changes settings of the firmware.
+type BIOS interface {
+	// Settings returns the settings in force, sorted by name.
+	Settings(ctx context.Context) ([]Setting, error)
+
+	// Pending returns the settings that wait for the next start.
+	Pending(ctx context.Context) ([]Setting, error)
+
+	// ApplySettings changes settings from the next start on. It is absolute. A name that the machine does not have is fault.Invalid.
+	ApplySettings(ctx context.Context, settings []Setting) error
+
+	// ResetSettings brings back the defaults from the next start on. It is absolute.
+	ResetSettings(ctx context.Context) error
+}
+
+// Media is a drive of virtual media.
+type Media struct {
+	ID    string
+	Kinds []string // cdrom, floppy, disk
+	Image string   // URL; empty when nothing is in it
+}
+
+// VirtualMedia puts images into virtual drives. Both changes are absolute.
+type VirtualMedia interface {
+	Media(ctx context.Context) ([]Media, error)
+	InsertMedia(ctx context.Context, kind, url string) error
+	EjectMedia(ctx context.Context, kind string) error // of every kind when kind is empty
+}
+
+// VendorMethod is a method of vendor passthru, in the API's terms.
+type VendorMethod struct {
+	Name        string
+	Description string
+	Methods     []string // HTTP methods
+	Async       bool
+	Shared      bool // needs no exclusive lock
+}
+
+// VendorLister is a Driver whose vendor interfaces have methods.
+type VendorLister interface {
+	// VendorMethods lists the methods of an implementation of the vendor interface.
+	VendorMethods(implementation string) []VendorMethod
+}
+
+// Vendor calls a method of vendor passthru. Arguments that the method does not take, or lacks, are fault.Invalid. The answer is JSON.
+type Vendor interface {
+	CallVendor(ctx context.Context, method, httpMethod string, args node.Object) (any, error)
+}
