@@ -50,6 +50,10 @@ type Definition struct {
 	// Run does the step.
 	Run func(ctx context.Context, t *Task) (Result, error)
 
+	// Verify finds by evidence whether a command of class Relative that was sent at the given time, before a crash, took effect. Without it, or
+	// without evidence, the step ends as unknown: the command is never sent again.
+	Verify func(ctx context.Context, t *Task, sent time.Time) (bool, error)
+
 	// Poll is asked again and again after Run returned Wait, until it returns Done or an error. Nil means that the node's agent, or an
 	// operator, ends the wait.
 	Poll func(ctx context.Context, t *Task) (Result, error)

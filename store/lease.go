@@ -196,6 +196,16 @@ func (tx *Tx) LeaseHosts(ctx context.Context) (map[int]string, error) {
 	return hosts, err
 }
 
+// LeaseHost returns the host name of the conductor that holds the lease of the shard; empty while none does.
+func (tx *Tx) LeaseHost(ctx context.Context, shard int) (string, error) {
+	var host string
+	err := tx.queryRow(ctx, "SELECT c.hostname FROM leases l JOIN conductors c ON c.id = l.owner WHERE l.shard = ?", shard).Scan(&host)
+	if noRows(err) {
+		return "", nil
+	}
+	return host, err
+}
+
 func scanLeases(list *[]Lease) func(*sql.Rows) error {
 	return func(rows *sql.Rows) error {
 		var l Lease

@@ -168,16 +168,21 @@ func (tx *Tx) InsertOp(ctx context.Context, o *Op, steps []*OpStep) error {
 	}
 	for _, s := range steps {
 		s.Op = o.ID
-		query, args, err := opSteps.insert(s)
-		if err != nil {
-			return err
-		}
-		if err := tx.queryRow(ctx, query+" RETURNING id", args...).Scan(&s.ID); err != nil {
+		if err := tx.InsertStep(ctx, s); err != nil {
 			return err
 		}
 	}
 	tx.Wake(TopicOps)
 	return nil
+}
+
+// InsertStep adds a step to the operation that it names, and fills its ID.
+func (tx *Tx) InsertStep(ctx context.Context, s *OpStep) error {
+	query, args, err := opSteps.insert(s)
+	if err != nil {
+		return err
+	}
+	return tx.queryRow(ctx, query+" RETURNING id", args...).Scan(&s.ID)
 }
 
 // SaveOp writes all of o and wakes those who wait for it.
@@ -382,3 +387,10 @@ func (tx *Tx) events(ctx context.Context, w *where, order string) ([]*Event, err
 
 // noRows reports whether err says that a query found nothing.
 func noRows(err error) bool { return errors.Is(err, sql.ErrNoRows) }
+
+// TouchedSince reports whether an operation newer than the one with this id has done anything to the node.
+func (tx *Tx) TouchedSince(ctx context.Context, nodeUUID string, op int64) (bool, error) {
+	var n int
+	err := tx.queryRow(ctx, `SELECT COUNT(*) FROM op_steps WHERE node = ? AND op > ? AND sent <> ''`, nodeUUID, op).Scan(&n)
+	return n > 0, err
+}

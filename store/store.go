@@ -216,8 +216,11 @@ func (tx *Tx) each(ctx context.Context, query string, args []any, scan func(*sql
 	return rows.Err()
 }
 
-// Now returns the time that rows written in this transaction carry: UTC, in microseconds.
-func (tx *Tx) Now() time.Time { return tx.db.now().UTC().Truncate(time.Microsecond) }
+// Now returns the time that rows carry: UTC, in microseconds.
+func (db *DB) Now() time.Time { return db.now().UTC().Truncate(time.Microsecond) }
+
+// Now is DB.Now.
+func (tx *Tx) Now() time.Time { return tx.db.Now() }
 
 // redactDSN cuts the password out of a DSN for error texts.
 func redactDSN(dsn string) string {

@@ -162,6 +162,8 @@ CREATE TABLE op_steps (
   UNIQUE (op, seq, node)
 );
 
+CREATE INDEX op_steps_node ON op_steps (node, op);
+
 CREATE TABLE node_history (
   id {id},
   uuid TEXT NOT NULL UNIQUE,
