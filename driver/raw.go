@@ -37,7 +37,7 @@ func ParseRaw(v any) ([]byte, error) {
 func FormatRaw(b []byte) string {
 	words := make([]string, len(b))
 	for i, v := range b {
-		words[i] = fmt.Sprintf("%#04x", v)
+		words[i] = fmt.Sprintf("0x%02x", v)
 	}
 	return strings.Join(words, " ")
 }

@@ -38,6 +38,12 @@ func TestParseRaw(t *testing.T) {
 	}
 }
 
+func TestFormatRaw(t *testing.T) {
+	if got := driver.FormatRaw([]byte{0, 1, 0xff}); got != "0x00 0x01 0xff" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func FuzzParseRaw(f *testing.F) {
 	f.Add("0x00 0x01")
 	f.Add("0 1 0b10 0o17")

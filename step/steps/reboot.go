@@ -1,0 +1,17 @@
+package steps
+
+import (
+	"context"
+
+	"github.com/riser-project/riser/node"
+	"github.com/riser-project/riser/step"
+)
+
+var reboot = step.Definition{
+	Interface: node.Power, Name: "reboot", Flows: flows, NoRamdisk: true, ResetCard: true,
+	Summary: "Restart the node. Where the controller has no restart, its power is cut and given again.",
+	Plan:    plan("ForceRestart; without it PowerCycle; without both ForceOff, a pause, On"),
+	Run: func(ctx context.Context, t *step.Task) (step.Result, error) {
+		return step.Done, t.Power(ctx, node.Rebooting)
+	},
+}
