@@ -104,14 +104,8 @@ func (h *Host) Plug(c Card) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	card := c.clone()
-	for i := range card.PFs {
-		pf := &card.PFs[i]
-		if _, used := h.functions[pf.Address]; used {
-			return fmt.Errorf("simulated host: %s is in use", pf.Address)
-		}
-		if pf.NumVFs > pf.TotalVFs {
-			return fmt.Errorf("simulated host: %s cannot have %d VFs of %d", pf.Address, pf.NumVFs, pf.TotalVFs)
-		}
+	if err := h.fits(card); err != nil {
+		return fmt.Errorf("simulated host: %w", err)
 	}
 	for i := range card.PFs {
 		if err := h.addPF(&card.PFs[i]); err != nil {
@@ -119,6 +113,32 @@ func (h *Host) Plug(c Card) error {
 		}
 	}
 	h.cards = append(h.cards, card)
+	return nil
+}
+
+// fits says whether every function of a card has an address that is free.
+func (h *Host) fits(card *Card) error {
+	seen := map[pci.Address]bool{}
+	for i := range card.PFs {
+		pf := &card.PFs[i]
+		if pf.NumVFs > pf.TotalVFs {
+			return fmt.Errorf("%s cannot have %d VFs of %d", pf.Address, pf.NumVFs, pf.TotalVFs)
+		}
+		addresses := []pci.Address{pf.Address}
+		for n := range pf.NumVFs {
+			a, err := pf.VF(n)
+			if err != nil {
+				return err
+			}
+			addresses = append(addresses, a)
+		}
+		for _, a := range addresses {
+			if h.functions[a] != nil || seen[a] {
+				return fmt.Errorf("%s is in use", a)
+			}
+			seen[a] = true
+		}
+	}
 	return nil
 }
 

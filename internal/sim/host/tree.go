@@ -55,11 +55,11 @@ func (h *Host) portFor(t *tree, a pci.Address) string {
 		at = pci.Address{Domain: a.Domain, Slot: uint8(n>>3) & 0x1f, Function: uint8(n) & 7}
 		h.ports[bus] = at
 	}
-	complex := filepath.Join(h.root, "devices", fmt.Sprintf("pci%04x:00", a.Domain))
-	dir := filepath.Join(complex, at.String())
+	hierarchy := filepath.Join(h.root, "devices", fmt.Sprintf("pci%04x:00", a.Domain))
+	dir := filepath.Join(hierarchy, at.String())
 	if !ok {
-		t.mkdir(complex)
-		t.write(filepath.Join(complex, "uevent"), "")
+		t.mkdir(hierarchy)
+		t.write(filepath.Join(hierarchy, "uevent"), "")
 		h.device(t, dir, at, device{vendor: 0x8086, product: 0x2f04, class: classBridge, driver: "pcieport"})
 	}
 	return dir
@@ -167,7 +167,7 @@ func (h *Host) addVFs(p *PF) error {
 		if err != nil {
 			return err
 		}
-		if _, used := h.functions[a]; used {
+		if h.functions[a] != nil {
 			return fmt.Errorf("VF %d: %s is in use", n, a)
 		}
 		dir := filepath.Join(filepath.Dir(pf), a.String())
