@@ -78,6 +78,19 @@ func (h *Host) Problem(format string, args ...any) {
 	h.Problems = append(h.Problems, fmt.Sprintf(format, args...))
 }
 
+// SetSystem takes over the SMBIOS identity of the machine. A UUID that names no machine is a problem; a serial number that is a placeholder
+// is left out.
+func (h *Host) SetSystem(uuid, serial string) {
+	u, err := SystemUUID(uuid)
+	if err != nil {
+		h.Problem("%v", err)
+	}
+	h.SystemUUID = u
+	if ValidSerial(serial) == nil {
+		h.SystemSerial = TrimSerial(serial)
+	}
+}
+
 // Found is a function as it was read, before it is put in its place among the others.
 type Found struct {
 	Function
@@ -212,10 +225,10 @@ func (b *builder) placeNameless() {
 		if f.Kind == VF || f.Card != nil {
 			continue
 		}
-		what := Identity{Problem: fmt.Sprintf("%s has no VPD", f.Address)}
+		what := Identity{Problem: fmt.Sprintf("%s: there is no VPD", f.Address)}
 		if id != nil {
 			what = *id
-			what.Problem = fmt.Sprintf("VPD of %s: %s", f.Address, id.Problem)
+			what.Problem = fmt.Sprintf("%s: %s", f.Address, id.Problem)
 		}
 		here := slotOf(f.Address)
 		card := b.nameless[here]
@@ -257,7 +270,11 @@ func (b *builder) placeVFs() {
 		}
 		pf := &b.host.Functions[at]
 		f.PFNetdev, f.PFMAC, f.Card = pf.Netdev, pf.MAC, pf.Card
-		if own := b.identities[i]; own != nil && own.Serial != "" && own.Serial != pf.Card.Serial {
+		switch own := b.identities[i]; {
+		case own == nil || own.Serial == pf.Card.Serial && own.Serial != "":
+		case own.Serial == "":
+			b.host.Problem("%s: its own VPD is passed over: %s", f.Address, own.Problem)
+		default:
 			key := slotSerial{slotOf(f.Parent), own.Serial}
 			f.Card = cmp.Or(b.bySerial[own.Serial], strangers[key], &Card{Identity: *own, PFs: []Address{f.Parent}})
 			strangers[key] = f.Card

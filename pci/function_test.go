@@ -65,7 +65,7 @@ func TestFunctionsAreGroupedToCards(t *testing.T) {
 			"S1[0000:82:00.0] S1[0000:c2:00.0]", "serial number S1 is on two cards"},
 		{"functions beyond the eighth of a card are on its bus", join(found(t, "0000:82:00.0", "S1", "", 16, 0), found(t, "0000:82:01.0", "S1", "", 16, 0)), "S1[0000:82:00.0 0000:82:01.0]", ""},
 		{"a PF without VPD is on the card of its slot", join(found(t, "0000:82:00.0", "S1", uuidA, 3, 0), noVPD(found(t, "0000:82:00.1", "", "", 3, 0))), "S1[0000:82:00.0 0000:82:00.1]", ""},
-		{"a PF whose VPD is bad is on the card of its slot, and said so", join(found(t, "0000:82:00.1", "S1", uuidA, 3, 0), found(t, "0000:82:00.0", "N/A", "", 3, 0)), "S1[0000:82:00.0 0000:82:00.1]", "VPD of 0000:82:00.0"},
+		{"a PF whose VPD is bad is on the card of its slot, and said so", join(found(t, "0000:82:00.1", "S1", uuidA, 3, 0), found(t, "0000:82:00.0", "N/A", "", 3, 0)), "S1[0000:82:00.0 0000:82:00.1]", "0000:82:00.0: serial number \"N/A\" is a placeholder"},
 		{"PFs without VPD in one slot are one nameless card", join(noVPD(found(t, "0000:82:00.0", "", "", 3, 0)), noVPD(found(t, "0000:82:00.1", "", "", 3, 0))), "[0000:82:00.0 0000:82:00.1]", ""},
 		{"two serial numbers in one slot are two cards", join(found(t, "0000:00:03.0", "S1", "", 3, 0), found(t, "0000:00:03.1", "S2", "", 3, 0)), "S1[0000:00:03.0] S2[0000:00:03.1]", ""},
 		{"an address found twice counts once", join(found(t, "0000:82:00.0", "S1", uuidA, 3, 0), found(t, "0000:82:00.0", "S2", uuidA, 3, 0)), "S1[0000:82:00.0]", "0000:82:00.0: found twice"},
@@ -113,7 +113,7 @@ func TestVFsBelongToTheirPF(t *testing.T) {
 		t.Errorf("a VF without PF is on card %v: %v", orphan.Card, orphan.NoSerial())
 	}
 	problems := strings.Join(h.Problems, "\n")
-	for _, want := range []string{"0000:99:00.1: its PF 0000:99:00.0 was not found", "0000:82:02.0: is VF 2 of 0000:82:00.0, as is 0000:82:00.5"} {
+	for _, want := range []string{`0000:82:00.5: its own VPD is passed over: serial number "N/A"`, "0000:99:00.1: its PF 0000:99:00.0 was not found", "0000:82:02.0: is VF 2 of 0000:82:00.0, as is 0000:82:00.5"} {
 		if !strings.Contains(problems, want) {
 			t.Errorf("problems are %q; want %q", problems, want)
 		}

@@ -190,7 +190,7 @@ func TestMatch(t *testing.T) {
 		{"another devname does not match", `{"devname":"eno1"}`, "0000:82:00.3", false, "not network device eno1"},
 		{"a PF is never remote-managed", `{"remote_managed":true}`, "0000:82:00.0", false, "a PF is never remote-managed"},
 		{"a function without SR-IOV is never remote-managed", `{"remote_managed":true}`, "0000:01:00.0", false, "only a VF"},
-		{"a card without serial number is not remote-managed, and said so", `{"remote_managed":true}`, "0000:31:00.3", false, `needs its card's serial number: no serial number: VPD of 0000:31:00.0: serial number "N/A" is a placeholder`},
+		{"a card without serial number is not remote-managed, and said so", `{"remote_managed":true}`, "0000:31:00.3", false, `needs its card's serial number: no serial number: 0000:31:00.0: serial number "N/A" is a placeholder`},
 		{"a card without serial number can be had otherwise", `{"address":"0000:31:*.*"}`, "0000:31:00.3", true, "matches"},
 		{"a prefix match is shown as the object it is", `{"address":{"bus":"8"}}`, "0000:82:00.3", true, `address {"bus":"8"} matches`},
 	} {
