@@ -62,6 +62,9 @@ func New(o Options) *Conductor {
 // point, and hands its leases over. What is not finished goes on in the next conductor, from its record.
 func (c *Conductor) Run(ctx context.Context, drain time.Duration) error {
 	if err := c.holder.Start(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
@@ -71,16 +74,21 @@ func (c *Conductor) Run(ctx context.Context, drain time.Duration) error {
 	loops.Go(func() { c.syncPower(ctx) })
 	c.dispatch(ctx, work)
 
+	err := c.goodbye(ctx, c.holder.Leave)
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
-	err := c.holder.Leave(end)
 	c.drain(end)
 	stopWork()
 	c.wg.Wait()
 	loops.Wait()
-	final, cancelFinal := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancelFinal()
-	return errors.Join(err, c.holder.Stop(final))
+	return errors.Join(err, c.goodbye(ctx, c.holder.Stop))
+}
+
+// goodbye tells the others something although ctx has ended; a database that is away is not waited for long.
+func (c *Conductor) goodbye(ctx context.Context, tell func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return tell(ctx)
 }
 
 // dispatch starts the operations of the held shards as they come. Operations run under work, which outlives ctx.
@@ -133,6 +141,7 @@ func (c *Conductor) startOpen(ctx, work context.Context) error {
 			return nil
 		}
 		r = newRun(c, op, fence)
+		r.tell(op.Control)
 		c.mu.Lock()
 		c.running[op.ID] = r
 		c.mu.Unlock()

@@ -44,7 +44,7 @@ func (r *run) pause(ctx context.Context, t *task, def *step.Definition, res step
 	if res == step.Hold {
 		ev, state = node.EvHold, store.OpHeld
 	}
-	if r.op.State != state {
+	if r.op.State == store.OpRunning {
 		t.row.State = store.StepWaiting
 		if res == step.Wait {
 			t.row.Deadline = r.c.db.Now().Add(r.waitLimit(def))
