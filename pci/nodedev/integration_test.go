@@ -106,7 +106,12 @@ func TestVPDIsReadAsLibvirtReadsIt(t *testing.T) {
 			t.Fatalf("libvirt does not show %s: %v", p.Address, d.Err)
 		}
 		var device libvirtxml.NodeDevice
-		must(t, device.Unmarshal(d.XML))
+		if err := device.Unmarshal(d.XML); err != nil {
+			if !bytes.ContainsAny(p.VPD, "<>&") {
+				t.Fatalf("%x: %v", p.VPD, err)
+			}
+			continue // which libvirt before 10.1 does not escape
+		}
 		var theirs *libvirtxml.NodeDevicePCIVPDCapability
 		for _, c := range device.Capability.PCI.Capabilities {
 			if c.VPD != nil {
@@ -256,7 +261,7 @@ func section(r *rand.Rand) []byte {
 	return body
 }
 
-// value makes text, mostly printable. It has none of the characters that libvirt before 10.1 does not escape in XML.
+// value makes text, mostly printable.
 func value(r *rand.Rand) []byte {
 	const plain = "ABC abc019-/.,:!=~'\""
 	v := make([]byte, r.IntN(14))

@@ -220,7 +220,7 @@ func (c *Conn) ask(name string, a *answer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	a.xml, a.err = xml, err
-	if err == nil && strings.Contains(xml, "<capability type='vpd'>") {
+	if err == nil && strings.Contains(xml, vpdCapability) {
 		c.known[name] = xml
 	} else if err == nil {
 		delete(c.known, name)

@@ -6,6 +6,7 @@ package nodedev
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"libvirt.org/go/libvirtxml"
 
@@ -79,7 +80,12 @@ func (s *scan) problem(device string, err error) {
 func (s *scan) read(text string) error {
 	var device libvirtxml.NodeDevice
 	if err := device.Unmarshal(text); err != nil {
-		return fmt.Errorf("read its XML: %w", err)
+		rest, cut := withoutVPD(text)
+		device = libvirtxml.NodeDevice{}
+		if !cut || device.Unmarshal(rest) != nil {
+			return fmt.Errorf("read its XML: %w", err)
+		}
+		s.problem(device.Name, fmt.Errorf("its VPD is left out: read its XML: %w", err))
 	}
 	switch c := device.Capability; {
 	case c.System != nil:
@@ -91,3 +97,16 @@ func (s *scan) read(text string) error {
 	}
 	return nil
 }
+
+// withoutVPD cuts the VPD out of a document. Before version 10.1, libvirt does not escape the characters <, > and & in it.
+func withoutVPD(text string) (rest string, cut bool) {
+	before, vpd, ok := strings.Cut(text, vpdCapability)
+	if !ok {
+		return "", false
+	}
+	_, after, ok := strings.Cut(vpd, "</capability>")
+	return before + after, ok
+}
+
+// vpdCapability begins the VPD in libvirt's XML.
+const vpdCapability = "<capability type='vpd'>"

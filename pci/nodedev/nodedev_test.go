@@ -280,6 +280,8 @@ func TestWhatIsBrokenIsAProblem(t *testing.T) {
 		}()}, "node device pci_0000_82_00_0: no answer", 1},
 		{"a document that is no XML", []nodedev.Document{{Name: "pci_1", XML: "<device>"}}, "node device pci_1: read its XML", 0},
 		{"an empty document", []nodedev.Document{{Name: "pci_1"}}, "node device pci_1: read its XML", 0},
+		{"VPD that this libvirt does not escape", []nodedev.Document{function(a, "x", "", 1, 2, 0, virt()+"<capability type='vpd'><name>A & B <C></name></capability>")}, "node device pci_0000_82_00_0: its VPD is left out: read its XML", 1},
+		{"VPD that is not escaped in what is no XML", []nodedev.Document{{Name: "pci_1", XML: "<device><capability type='vpd'>&"}}, "node device pci_1: read its XML", 0},
 		{"an entity that is not defined", []nodedev.Document{{Name: "pci_1", XML: `<!DOCTYPE d [<!ENTITY a "b">]><device><name>&a;</name></device>`}}, "node device pci_1: read its XML", 0},
 		{"a function without address", []nodedev.Document{{Name: "pci_1", XML: "<device><capability type='pci'><class>0x020000</class></capability></device>"}}, "node device pci_1: a part of its address is missing", 0},
 		{"a slot beyond 1f", []nodedev.Document{{Name: "pci_1", XML: "<device><capability type='pci'><domain>0</domain><bus>1</bus><slot>32</slot><function>0</function></capability></device>"}}, "slot is greater than 1f", 0},
