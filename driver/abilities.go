@@ -2,6 +2,8 @@ package driver
 
 import (
 	"context"
+	"io"
+	"time"
 
 	"github.com/riser-project/riser/node"
 )
@@ -143,4 +145,39 @@ type VendorLister interface {
 // Vendor calls a method of vendor passthru. Arguments that the method does not take, or lacks, are fault.Invalid. The answer is JSON.
 type Vendor interface {
 	CallVendor(ctx context.Context, method, httpMethod string, args node.Object) (any, error)
+}
+
+// Inventory is what a machine is made of.
+type Inventory struct {
+	Processors int    // cores if the machine says, else sockets
+	Arch       string // x86_64, aarch64
+	MemoryMiB  int
+	Disks      []Disk
+	MACs       []string // of the machine's interfaces, lower case with colons, sorted
+	BootMode   string   // bios, uefi, or empty
+	BIOS       string   // version
+}
+
+// Disk is a drive or, behind a RAID controller, a volume.
+type Disk struct {
+	Name   string
+	Serial string
+	Bytes  int64
+}
+
+// Inspector reads the inventory out of band.
+type Inspector interface {
+	Inventory(ctx context.Context) (Inventory, error)
+}
+
+// Pusher takes a firmware image itself, instead of fetching it. It is relative. size is that of the image in bytes; a controller that takes
+// less is fault.TooLarge.
+type Pusher interface {
+	PushFirmware(ctx context.Context, component, name string, image io.Reader, size int64) (Update, error)
+}
+
+// Clock reads and sets the controller's clock. Setting is absolute.
+type Clock interface {
+	ControllerTime(ctx context.Context) (time.Time, error)
+	SetControllerTime(ctx context.Context, now time.Time) error
 }

@@ -80,6 +80,7 @@ type change struct {
 	pace  Pace
 	who   string
 	seen  Evidence
+	last  node.PowerState // the last reading that was not the state waited for
 }
 
 func (c *change) note(format string, args ...any) {
@@ -158,7 +159,7 @@ func (c *change) absolute(ctx context.Context, cmd PowerCommand, want node.Power
 			return nil
 		}
 		if sent == nil {
-			return c.ignored(cmd, want, within)
+			return c.ignored(cmd, within)
 		}
 		if try == tries || fault.Is(sent, fault.Invalid) {
 			return sent
@@ -166,10 +167,10 @@ func (c *change) absolute(ctx context.Context, cmd PowerCommand, want node.Power
 	}
 }
 
-func (c *change) ignored(cmd PowerCommand, want node.PowerState, within time.Duration) error {
-	still := node.PowerOn
-	if want == node.PowerOn {
-		still = node.PowerOff
+func (c *change) ignored(cmd PowerCommand, within time.Duration) error {
+	still := string(c.last)
+	if still == "" {
+		still = "no power state"
 	}
 	return fault.New(fault.Timeout, "%s accepted %s but still reports %s after %s; look at the machine's own power lamp and its controller's log, "+
 		"reset the controller if the two disagree, then try again", c.who, cmd, still, within)

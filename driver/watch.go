@@ -52,6 +52,7 @@ func (c *change) await(ctx context.Context, want node.PowerState, within time.Du
 			hits++
 		} else {
 			hits = 0
+			c.last = state
 		}
 		if hits == 2 {
 			return true, nil

@@ -86,10 +86,14 @@ func (c *Conn) SetBootDevice(ctx context.Context, device string, persistent bool
 	}
 	boot := object{"BootSourceOverrideEnabled": want.Enabled, "BootSourceOverrideTarget": want.Target}
 	cmd := driver.Command{Class: driver.Absolute, Text: fmt.Sprintf("boot override %s %s", want.Target, want.Enabled)}
-	if err := c.patchSystem(ctx, sys, cmd, object{"Boot": boot}); err != nil {
+	err = c.patchSystem(ctx, sys, cmd, object{"Boot": boot})
+	if err != nil && (!fault.Is(err, fault.Timeout) || ctx.Err() != nil) {
 		return err
 	}
-	return c.kept(ctx, sys, want)
+	if got := c.kept(ctx, sys, want); err == nil || got == nil {
+		return got
+	}
+	return err // the answer was lost, and so was the change
 }
 
 // kept looks a few times whether the override is there, at the system or at its settings.

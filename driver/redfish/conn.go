@@ -56,10 +56,15 @@ type system struct {
 	Settings struct {
 		Object reference `json:"SettingsObject"`
 	} `json:"@Redfish.Settings"`
-	Bios        reference
-	SecureBoot  reference
-	PCIeDevices []reference
-	Links       struct {
+	Bios         reference
+	SecureBoot   reference
+	PCIeDevices  []reference
+	VirtualMedia reference
+
+	LocationIndicatorActive *bool
+	IndicatorLED            string
+
+	Links struct {
 		Chassis   []reference
 		ManagedBy []reference
 	}

@@ -34,6 +34,7 @@ type request struct {
 	path   string
 	body   any       // JSON; nil for none
 	stream io.Reader // instead of body
+	size   int64     // bytes of stream
 	kind   string    // content type of stream
 	match  string    // If-Match
 	auth   auth
@@ -99,6 +100,9 @@ func (s *service) request(ctx context.Context, r request) (*http.Request, error)
 	req, err := http.NewRequestWithContext(ctx, r.method, s.set.base+r.path, body)
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "BMC %s: %q is no path", s.set.base, clip(r.path, 80))
+	}
+	if r.stream != nil {
+		req.ContentLength = r.size
 	}
 	req.GetBody = nil // a body that cannot be had again cannot be sent again
 	req.Header.Set("Accept", "application/json")

@@ -1,6 +1,7 @@
 package redfish_test
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -214,4 +215,21 @@ func TestValidateNamesEveryFault(t *testing.T) {
 			}
 		})
 	}
+}
+
+// update installs firmware and waits for its end, for a short time.
+func update(t *testing.T, c *redfish.Conn) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	u, err := c.UpdateFirmware(ctx, "", "http://images.example/bmc-24.10-20.fwpkg")
+	for err == nil && !u.Done {
+		select {
+		case <-ctx.Done():
+			return fault.New(fault.Timeout, "BMC %s: given up while waiting for the update", c.Address())
+		case <-time.After(10 * time.Millisecond):
+		}
+		u, err = c.UpdateState(ctx, u.Task)
+	}
+	return err
 }

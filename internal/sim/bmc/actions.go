@@ -1,11 +1,13 @@
 package bmc
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // answer serves a request honestly.
@@ -92,6 +94,13 @@ func (c *Controller) patch(r *http.Request, path string, body obj) reply {
 		}
 		m.config.secureNext = on
 		return c.changed()
+	case n.manager:
+		at, err := time.Parse(time.RFC3339, fmt.Sprint(body["DateTime"]))
+		if err != nil {
+			return badValue("DateTime", body["DateTime"])
+		}
+		m.config.clock = time.Until(at)
+		return c.changed()
 	case n.manager + "/Oem/Nvidia":
 		if m.Slot > 0 {
 			rshim, _ := body["BmcRShim"].(obj)
@@ -177,6 +186,9 @@ func (c *Controller) post(path string, p payload) reply {
 		m.config.biosNext = maps.Clone(defaults)
 		return c.changed()
 	case n.system + "/SecureBoot/Actions/SecureBoot.ResetKeys":
+		if kind := p.json["ResetKeysType"]; kind != "ResetAllKeysToDefault" && kind != "DeleteAllKeys" {
+			return badValue("ResetKeysType", kind)
+		}
 		return c.changed()
 	case root + "/UpdateService/Actions/UpdateService.SimpleUpdate":
 		return c.simpleUpdate(p.json)

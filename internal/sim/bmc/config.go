@@ -1,6 +1,9 @@
 package bmc
 
-import "maps"
+import (
+	"maps"
+	"time"
+)
 
 // config is what is set on a machine: some of it takes effect at the next start, some only after the slot lost its power.
 type config struct {
@@ -13,7 +16,8 @@ type config struct {
 	firmware, firmwareNext map[string]string
 	media                  map[string]string // virtual media id -> image
 	lamp                   bool
-	copying                bool // a background copy of firmware runs
+	clock                  time.Duration // that the controller's clock is ahead
+	copying                bool          // a background copy of firmware runs
 }
 
 type settings struct {

@@ -56,6 +56,7 @@ type Request struct {
 	Method string
 	Path   string
 	Body   string // JSON, at most 2 KiB
+	Size   int64  // of the body as it came, in bytes
 	Status int    // of the answer, 0 when none was given
 }
 
@@ -221,7 +222,7 @@ func readBody(r *http.Request) payload {
 }
 
 func (c *Controller) record(r *http.Request, p payload) (done func(status int)) {
-	req := &Request{Time: time.Now(), Method: r.Method, Path: r.URL.Path}
+	req := &Request{Time: time.Now(), Method: r.Method, Path: r.URL.Path, Size: p.size}
 	if p.json != nil {
 		b, err := json.Marshal(masked(p.json))
 		if err == nil {

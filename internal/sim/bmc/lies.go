@@ -67,6 +67,8 @@ var Lies = []Lie{
 	{Name: "no-identity", Summary: "says N/A and blanks for serials and UUIDs", answer: change(noIdentity)},
 	{Name: "copied-serials", Summary: "shows a card's serial on other devices too", answer: change(copiedSerials)},
 
+	{Name: "scp-only", Summary: "fetches images by SCP alone, and says so in a list within a list", answer: change(scpOnly)},
+
 	// Power.
 	{Name: "no-op", Summary: "answers a reset with 204 and does nothing", reset: func(*Controller, string) (reply, bool) { return reply{status: http.StatusNoContent}, true }},
 	{Name: "on-while-dead", Summary: "says On whatever the machine does", answer: change(func(_ string, o obj) { replace(o, "PowerState", "On") })},

@@ -134,6 +134,14 @@ func copiedSerials(path string, o obj) {
 	}
 }
 
+// scpOnly is what a BlueField with an old controller says.
+func scpOnly(_ string, o obj) {
+	actions, _ := o["Actions"].(obj)
+	if simple, ok := actions["#UpdateService.SimpleUpdate"].(obj); ok {
+		simple["TransferProtocol@Redfish.AllowableValues"] = []any{[]any{"SCP"}}
+	}
+}
+
 // flapping tells the opposite of the power state each nth time.
 func flapping(nth int) answerLie {
 	return func(c *Controller, _ http.ResponseWriter, _ *http.Request, a *reply) bool {

@@ -51,6 +51,7 @@ type Machine struct {
 	Slot       int // of a card, from 1; 0 for a host
 
 	server    *Server
+	number    int // of the server
 	dedicated bool
 	relay     bool      // a host's main power; of a card with its own supply, that supply
 	asleep    bool      // a card's processor is held in standby

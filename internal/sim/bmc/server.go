@@ -48,10 +48,10 @@ func NewServer(o Options) (*Server, error) {
 		o.Sessions = 8
 	}
 	s := &Server{ac: true, aux: o.Aux, timing: o.Timing.withDefaults()}
-	s.Host = &Machine{Identity: hostIdentity(o.Number), server: s, relay: o.On}
+	s.Host = &Machine{Identity: hostIdentity(o.Number), server: s, number: o.Number, relay: o.On}
 	s.Host.config = newConfig(hostSettings)
 	for slot := 1; slot <= o.Cards; slot++ {
-		card := &Machine{Identity: cardIdentity(o.Number, slot), Slot: slot, server: s, dedicated: o.Supply, relay: o.Supply || o.On}
+		card := &Machine{Identity: cardIdentity(o.Number, slot), Slot: slot, server: s, number: o.Number, dedicated: o.Supply, relay: o.Supply || o.On}
 		card.config = newConfig(cardSettings)
 		s.Cards = append(s.Cards, card)
 	}

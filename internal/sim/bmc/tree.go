@@ -15,6 +15,7 @@ type names struct {
 	system, manager, chassis string
 	resets                   []string
 	targets                  []string // of the boot override
+	storage                  []string
 }
 
 var (
@@ -22,6 +23,7 @@ var (
 		system: root + "/Systems/1", manager: root + "/Managers/1", chassis: root + "/Chassis/1",
 		resets:  []string{"On", "ForceOff", "ForceRestart", "GracefulRestart", "GracefulShutdown", "PushPowerButton", "Nmi", "PowerCycle"},
 		targets: []string{"None", "Pxe", "Floppy", "Cd", "Usb", "Hdd", "BiosSetup", "UefiHttp"},
+		storage: []string{root + "/Systems/1/Storage/1"},
 	}
 	cardNames = names{
 		system: root + "/Systems/Bluefield", manager: root + "/Managers/Bluefield_BMC", chassis: root + "/Chassis/Card1",
@@ -91,7 +93,7 @@ func (c *Controller) get(path string, now time.Time) (obj, bool) {
 	case n.system + "/SecureBoot":
 		return c.secureBoot(), true
 	case n.system + "/Storage":
-		return collection(path, "StorageCollection"), true
+		return collection(path, "StorageCollection", m.names().storage...), true
 	case n.manager:
 		return c.manager(), true
 	case root + "/UpdateService":
@@ -189,13 +191,14 @@ func (c *Controller) system(now time.Time) obj {
 	o["BootProgress"] = obj{"LastState": m.progress(now), "LastStateTime": m.reset.UTC().Format(time.RFC3339Nano)}
 	o["LastResetTime"] = m.reset.UTC().Format(time.RFC3339Nano)
 	o["ProcessorSummary"], o["MemorySummary"] = obj{"Count": 2, "Model": "Simulated 32-core processor"}, obj{"TotalSystemMemoryGiB": 256}
+	o["Processors"], o["EthernetInterfaces"] = link(n.system+"/Processors"), link(n.system+"/EthernetInterfaces")
 	return o
 }
 
 func (c *Controller) manager() obj {
 	m, n := c.machine, c.machine.names()
 	o := resource(n.manager, "Manager.v1_14_0.Manager", "Manager", obj{
-		"ManagerType": "BMC", "FirmwareVersion": m.Version, "DateTime": time.Now().UTC().Format(time.RFC3339), "DateTimeLocalOffset": "+00:00",
+		"ManagerType": "BMC", "FirmwareVersion": m.Version, "DateTime": time.Now().Add(m.config.clock).UTC().Format(time.RFC3339), "DateTimeLocalOffset": "+00:00",
 		"PowerState": "On", "Status": obj{"Health": "OK", "State": "Enabled"},
 		"Actions": obj{"#Manager.Reset": obj{"target": n.manager + "/Actions/Manager.Reset",
 			"ResetType@Redfish.AllowableValues": []string{"GracefulRestart", "ForceRestart"}}},
@@ -233,15 +236,11 @@ func (c *Controller) secureBoot() obj {
 
 func (c *Controller) updateService() obj {
 	path := root + "/UpdateService"
-	protocols := any([]string{"HTTP", "HTTPS", "SCP"})
-	if c.machine.Slot > 0 && c.lying("nested-allowable") {
-		protocols = []any{[]string{"SCP"}}
-	}
 	return resource(path, "UpdateService.v1_11_0.UpdateService", "Update Service", obj{
 		"ServiceEnabled": true, "MaxImageSizeBytes": 209715200, "HttpPushUri": path + "/update", "MultipartHttpPushUri": path + "/update-multipart",
 		"FirmwareInventory": link(path + "/FirmwareInventory"),
 		"Actions": obj{"#UpdateService.SimpleUpdate": obj{"target": path + "/Actions/UpdateService.SimpleUpdate",
-			"TransferProtocol@Redfish.AllowableValues": protocols}},
+			"TransferProtocol@Redfish.AllowableValues": []string{"HTTP", "HTTPS", "SCP"}}},
 	})
 }
 

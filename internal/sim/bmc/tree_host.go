@@ -33,6 +33,9 @@ func (c *Controller) hostResource(path string) (obj, bool) {
 	case media + "/CD", media + "/RemovableDisk":
 		return c.virtualMedia(path), true
 	}
+	if o, ok := c.parts(path); ok {
+		return o, true
+	}
 	if s, ok := c.sensor(path, n.chassis+"/Sensors/"); ok {
 		return s, true
 	}
@@ -40,6 +43,27 @@ func (c *Controller) hostResource(path string) (obj, bool) {
 		if path == fmt.Sprintf("%s/%d-0", devices, card.Slot) || path == fmt.Sprintf("%s/NIC.Slot.%d", adapters, card.Slot) {
 			return cardInSlot(path, card), true
 		}
+	}
+	return nil, false
+}
+
+// parts are what a host is made of, for its inventory.
+func (c *Controller) parts(path string) (obj, bool) {
+	m, n := c.machine, c.machine.names()
+	mac := fmt.Sprintf("D0:8E:79:%02X:%02X:", m.number>>8&0xff, m.number&0xff)
+	switch path {
+	case n.system + "/Processors":
+		return collection(path, "ProcessorCollection", children(path, "CPU1", "CPU2")...), true
+	case n.system + "/Processors/CPU1", n.system + "/Processors/CPU2":
+		return resource(path, "Processor.v1_18_0.Processor", "CPU", obj{"ProcessorType": "CPU", "InstructionSet": "x86-64", "TotalCores": 32, "TotalThreads": 64}), true
+	case n.system + "/EthernetInterfaces":
+		return collection(path, "EthernetInterfaceCollection", children(path, "NIC.1", "NIC.2")...), true
+	case n.system + "/EthernetInterfaces/NIC.1", n.system + "/EthernetInterfaces/NIC.2":
+		return resource(path, "EthernetInterface.v1_10_0.EthernetInterface", "NIC", obj{"MACAddress": mac + "0" + path[len(path)-1:], "LinkStatus": "LinkUp"}), true
+	case n.system + "/Storage/1":
+		return resource(path, "Storage.v1_15_0.Storage", "Storage", obj{"Drives": links(path + "/Drives/0")}), true
+	case n.system + "/Storage/1/Drives/0":
+		return resource(path, "Drive.v1_17_0.Drive", "Drive 0", obj{"CapacityBytes": 960197124096, "SerialNumber": "DRV" + m.Serial, "MediaType": "SSD"}), true
 	}
 	return nil, false
 }
