@@ -29,10 +29,7 @@ type Domain struct {
 // Function is a PCI function that the guest has as a network interface.
 type Function struct {
 	Address string // on the host, "0000:82:00.3"
-	MAC     string // of the port, lower case with colons
-
-	// SetMAC has the driver program the MAC through the host's PF, because the card's own Linux does not do it.
-	SetMAC bool
+	MAC     string // of the port, lower case with colons; the driver sets it, and so may the card's own Linux
 }
 
 // Event says that the state of a domain has changed.

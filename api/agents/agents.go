@@ -202,5 +202,5 @@ func (a *api) status(r *rest.Request) (*rest.Response, error) {
 	if err := a.o.Binding.Report(r.Context(), serial, report.Ports); err != nil {
 		return nil, err
 	}
-	return rest.OK(encode(wire.Reply{})), nil
+	return rest.OK(encode(a.o.Enrol.Reply())), nil
 }
