@@ -31,6 +31,7 @@ type Controller struct {
 	server   *http.Server
 	idle     chan struct{} // closed by close, and ends answers that would never end
 
+	once     sync.Once
 	mu       sync.Mutex
 	password string
 	limit    int
@@ -87,7 +88,7 @@ func newController(m *Machine, o Options) (*Controller, error) {
 }
 
 func (c *Controller) close() error {
-	close(c.idle)
+	c.once.Do(func() { close(c.idle) })
 	return c.server.Close()
 }
 

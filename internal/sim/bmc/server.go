@@ -126,7 +126,7 @@ func (s *Server) alive(m *Machine) bool {
 	return s.ac
 }
 
-// Close stops the controllers.
+// Close stops the controllers. It may be called twice.
 func (s *Server) Close() error {
 	var errs []error
 	for _, m := range s.machines() {

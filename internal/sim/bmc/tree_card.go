@@ -37,7 +37,7 @@ func (c *Controller) cardResource(path string) (obj, bool) {
 			"Manufacturer": "Nvidia", "NetworkDeviceFunctions": link(path + "/NetworkDeviceFunctions"),
 		}), true
 	case adapter + "/NetworkDeviceFunctions":
-		return collection(path, "NetworkDeviceFunctionCollection", children(path, "eth0f0", "eth1f0")...), true
+		return collection(path, "NetworkDeviceFunctionCollection", children(path, "eth0f0")...), true
 	case adapter + "/NetworkDeviceFunctions/eth0f0":
 		return resource(path, "NetworkDeviceFunction.v1_9_0.NetworkDeviceFunction", "eth0f0", obj{"Ethernet": obj{"MACAddress": m.BaseMAC, "MTUSize": 1500}}), true
 	case n.manager + "/Oem/Nvidia":

@@ -17,7 +17,7 @@ func (c *Controller) hostResource(path string) (obj, bool) {
 	case n.chassis:
 		return resource(path, "Chassis.v1_22_0.Chassis", "Computer System Chassis", obj{
 			"ChassisType": "RackMount", "Manufacturer": m.Manufacturer, "Model": m.Model, "SerialNumber": m.Serial, "PowerState": m.powerWord(),
-			"PCIeDevices": link(devices), "NetworkAdapters": link(adapters), "Sensors": link(path + "/Sensors"), "Thermal": link(path + "/Thermal"),
+			"PCIeDevices": link(devices), "NetworkAdapters": link(adapters), "Sensors": link(path + "/Sensors"),
 			"Links": obj{"ComputerSystems": links(n.system), "ManagedBy": links(n.manager)},
 		}), true
 	case devices:
