@@ -47,7 +47,7 @@ func nodeOf(m *bmc.Machine, more node.Object) *node.Node {
 }
 
 func newDriver() *redfish.Driver {
-	return redfish.New(redfish.Options{ReadTimeout: 400 * time.Millisecond, SendTimeout: 400 * time.Millisecond, Poll: 5 * time.Millisecond})
+	return redfish.New(redfish.Options{ReadTimeout: time.Second, SendTimeout: 400 * time.Millisecond, Poll: 5 * time.Millisecond})
 }
 
 func connect(t *testing.T, d *redfish.Driver, n *node.Node) *redfish.Conn {

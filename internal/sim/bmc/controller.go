@@ -29,6 +29,7 @@ type Controller struct {
 	machine  *Machine
 	username string
 	server   *http.Server
+	listener net.Listener
 	idle     chan struct{} // closed by close, and ends answers that would never end
 
 	once     sync.Once
@@ -73,7 +74,7 @@ func newController(m *Machine, o Options) (*Controller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for the controller of %s: %w", m.Name, err)
 	}
-	c.URL = "http://" + ln.Addr().String()
+	c.URL, c.listener = "http://"+ln.Addr().String(), ln
 	c.server = &http.Server{Handler: c, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 	if o.TLS {
 		cert, pem, err := selfSigned(o.Listen)
@@ -89,7 +90,9 @@ func newController(m *Machine, o Options) (*Controller, error) {
 
 func (c *Controller) close() error {
 	c.once.Do(func() { close(c.idle) })
-	return c.server.Close()
+	err := c.server.Close()
+	_ = c.listener.Close() // for a server that had not begun to serve; most often it is closed by now
+	return err
 }
 
 // restarted is what a loss of power does to the service.
