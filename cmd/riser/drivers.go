@@ -1,0 +1,42 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/riser-project/riser/driver"
+	"github.com/riser-project/riser/driver/fake"
+	"github.com/riser-project/riser/driver/redfish"
+	"github.com/riser-project/riser/step"
+	"github.com/riser-project/riser/step/steps"
+)
+
+// drivers is the list of hardware types. To add one, write its package and add its line.
+func (s *settings) drivers() (map[string]driver.Driver, error) {
+	fakes, err := s.fakeOptions()
+	if err != nil {
+		return nil, err
+	}
+	all := []driver.Driver{
+		fake.New(fakes),
+		fake.NewManual(),
+		redfish.New(redfish.Options{}),
+	}
+	enabled := map[string]driver.Driver{}
+	for _, d := range all {
+		if len(s.hardware) == 0 || slices.Contains(s.hardware, d.Name()) {
+			enabled[d.Name()] = d
+		}
+	}
+	for _, name := range s.hardware {
+		if enabled[name] == nil {
+			return nil, fmt.Errorf("--enabled-hardware-types: there is no hardware type %q", name)
+		}
+	}
+	return enabled, nil
+}
+
+// catalog is the list of steps: those of every machine, and each driver's own.
+func catalog() *step.Catalog {
+	return step.NewCatalog(steps.All(), fake.Steps())
+}

@@ -1,0 +1,288 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/riser-project/riser/api/agents"
+	"github.com/riser-project/riser/api/baremetal"
+	"github.com/riser-project/riser/api/rest"
+	"github.com/riser-project/riser/binding"
+	"github.com/riser-project/riser/conductor"
+	"github.com/riser-project/riser/driver"
+	"github.com/riser-project/riser/enrol"
+	"github.com/riser-project/riser/fault"
+	"github.com/riser-project/riser/instance"
+	"github.com/riser-project/riser/network"
+	fakenet "github.com/riser-project/riser/network/fake"
+	"github.com/riser-project/riser/node"
+	"github.com/riser-project/riser/placement"
+	"github.com/riser-project/riser/shard"
+	"github.com/riser-project/riser/store"
+	"github.com/riser-project/riser/virt"
+	fakevirt "github.com/riser-project/riser/virt/fake"
+)
+
+// server is one riser process: what --role says of it.
+type server struct {
+	set *settings
+	log *slog.Logger
+
+	db      *store.DB
+	drivers map[string]driver.Driver
+	intake  *conductor.Intake
+	backend network.Backend
+	enrol   *enrol.Enroller
+	binder  *binding.Binder
+	runner  *instance.Runner
+	metrics *prometheus.Registry
+	seen    *prometheus.HistogramVec
+
+	listener net.Listener
+}
+
+// newServer opens everything and listens. It serves when run is called.
+func newServer(ctx context.Context, set *settings, log *slog.Logger) (_ *server, err error) {
+	s := &server{set: set, log: log}
+	if err := set.check(); err != nil {
+		return nil, err
+	}
+	if s.drivers, err = set.drivers(); err != nil {
+		return nil, err
+	}
+	if s.db, err = store.Open(ctx, set.database, store.Options{KeyFile: set.secretsKey}); err != nil {
+		return nil, err
+	}
+	if s.db.Embedded() && set.role != "all" {
+		return nil, errors.Join(fmt.Errorf("--role %s needs PostgreSQL: an SQLite database serves one process", set.role), s.db.Close())
+	}
+	if err := s.build(ctx); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", set.listen); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func (s *server) build(ctx context.Context) (err error) {
+	s.intake = &conductor.Intake{DB: s.db, Catalog: catalog(), Drivers: s.drivers, Config: s.set.conductorConfig()}
+	if s.backend, err = s.set.networkBackend(ctx, s.log); err != nil {
+		return err
+	}
+	creds, err := readCredentials(s.set.dpuCredentials)
+	if err != nil {
+		return err
+	}
+	s.enrol = enrol.New(enrol.Options{
+		DB: s.db, Driver: s.set.dpuDriver, DriverInfo: bmcInfo(s.set.dpuDriver, creds), Prepare: s.prepare, Manage: s.manage,
+		FollowMoves: s.set.followMoves, Log: s.log.With("part", "enrol"),
+	})
+	s.binder = binding.New(binding.Options{DB: s.db, Backend: s.backend, PlugByOVN: s.set.plug == "ovn", Log: s.log.With("part", "binding")})
+	s.runner = instance.New(instance.Options{
+		DB: s.db, Placer: placement.New(s.db), Binder: s.binder, Virt: virtDrivers(), NoWait: !s.set.waitForPlug, PlugTimeout: s.set.plugTimeout,
+		Log: s.log.With("part", "instance"),
+	})
+	s.metrics = prometheus.NewRegistry()
+	s.seen = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "riser_request_seconds", Help: "Time of API requests by route and status.", Buckets: prometheus.ExponentialBuckets(0.0005, 4, 9),
+	}, []string{"method", "route", "status"})
+	return errors.Join(s.metrics.Register(s.seen), s.metrics.Register(collectors.NewGoCollector()),
+		s.metrics.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})))
+}
+
+// networkBackend is the list of network backends. To add one, write its package and add its case.
+func (s *settings) networkBackend(_ context.Context, _ *slog.Logger) (network.Backend, error) {
+	return fakenet.New(), nil
+}
+
+// virtDrivers returns the virt driver of each host.
+func virtDrivers() func(host string) (virt.Driver, error) {
+	var mu sync.Mutex
+	hosts := map[string]virt.Driver{}
+	return func(host string) (virt.Driver, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if hosts[host] == nil {
+			hosts[host] = fakevirt.New()
+		}
+		return hosts[host], nil
+	}
+}
+
+// bmcInfo makes the driver_info of an enrolled card's node.
+func bmcInfo(driverName string, creds *credentials) func(d *store.DPU) node.Object {
+	prefix := "redfish"
+	if driverName == "ipmi" {
+		prefix = "ipmi"
+	}
+	return func(d *store.DPU) node.Object {
+		info := node.Object{}
+		if d.BMCAddress != "" {
+			info[prefix+"_address"] = d.BMCAddress
+		}
+		if creds != nil {
+			info[prefix+"_username"], info[prefix+"_password"] = creds.Username, creds.Password
+		}
+		return info
+	}
+}
+
+// prepare gives a new node the default interfaces of its driver.
+func (s *server) prepare(n *node.Node) error {
+	d, ok := s.drivers[n.Driver]
+	if !ok {
+		return fault.New(fault.Invalid, "there is no hardware type %q for the nodes of cards: see --dpu-driver", n.Driver)
+	}
+	n.Interfaces = node.Interfaces{}
+	for kind, impls := range d.Interfaces() {
+		n.Interfaces[kind] = impls[0]
+	}
+	return nil
+}
+
+// manage has a conductor verify a node that enrolment made.
+func (s *server) manage(ctx context.Context, uuid string) error {
+	verb, _ := node.VerbOf("manage")
+	err := s.intake.Provision(ctx, uuid, conductor.Request{Verb: verb, Actor: "enrolment"})
+	if fault.Is(err, fault.Locked) || fault.Is(err, fault.Invalid) {
+		return nil // it is being managed already
+	}
+	return err
+}
+
+func (s *server) close() error {
+	var errs []error
+	if s.backend != nil {
+		errs = append(errs, s.backend.Close())
+	}
+	return errors.Join(append(errs, s.db.Close())...)
+}
+
+// url is where the server answers.
+func (s *server) url() string { return "http://" + s.listener.Addr().String() }
+
+// run serves until ctx ends, then finishes or hands over what runs.
+func (s *server) run(ctx context.Context) error {
+	handler, err := s.handler()
+	if err != nil {
+		return errors.Join(err, s.listener.Close(), s.close())
+	}
+	web := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	work, stop := context.WithCancel(ctx)
+	defer stop()
+	var wg sync.WaitGroup
+	fails := make(chan error, 2)
+	if s.set.role != "api" {
+		wg.Go(func() { fails <- s.conduct(work) })
+		for _, loop := range []func(context.Context){s.enrol.Run, s.binder.Run, s.runner.Run} {
+			wg.Go(func() { loop(work) })
+		}
+	}
+	wg.Go(func() {
+		if err := web.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			fails <- err
+		}
+	})
+	s.log.Info("riser serves", "url", s.url(), "role", s.set.role, "auth", s.set.auth)
+	select {
+	case <-ctx.Done():
+	case err = <-fails:
+	}
+	stop()
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if shut := web.Shutdown(closing); shut != nil {
+		shut = web.Close()
+		err = errors.Join(err, shut)
+	}
+	wg.Wait()
+	for len(fails) > 0 {
+		err = errors.Join(err, <-fails)
+	}
+	return errors.Join(err, s.close())
+}
+
+func (s *server) conduct(ctx context.Context) error {
+	var names []string
+	for name := range s.drivers {
+		names = append(names, name)
+	}
+	opts := s.set.leases
+	opts.ID, opts.Hostname, opts.Group, opts.Drivers, opts.Log = uuid.NewString(), s.set.hostname, s.set.group, names, s.log.With("part", "leases")
+	return conductor.New(conductor.Options{
+		DB: s.db, Holder: shard.New(s.db, opts), Catalog: s.intake.Catalog, Drivers: s.drivers, Config: s.intake.Config, Pace: s.set.pace,
+		Log: s.log.With("part", "conductor"),
+	}).Run(ctx, s.set.drain)
+}
+
+// handler mounts what the role serves.
+func (s *server) handler() (http.Handler, error) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", s.health)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}))
+	if s.set.role == "conductor" {
+		return mux, nil
+	}
+	auth, err := s.set.authenticator()
+	if err != nil {
+		return nil, err
+	}
+	mux.Handle(agents.Prefix, agents.New(agents.Options{DB: s.db, Enrol: s.enrol, Binding: s.binder, Observe: s.observe("agents"), Log: s.log}))
+	mux.Handle("/", baremetal.New(baremetal.Options{
+		DB: s.db, Intake: s.intake, Auth: auth, Observe: s.observe("baremetal"), Log: s.log,
+		Config: baremetal.Config{PublicEndpoint: s.set.publicEndpoint, Children: s.set.children, DefaultResourceClass: s.set.resource},
+	}))
+	return mux, nil
+}
+
+func (s *server) observe(string) func(method, pattern string, status int, took time.Duration) {
+	return func(method, pattern string, status int, took time.Duration) {
+		s.seen.WithLabelValues(method, pattern, fmt.Sprint(status)).Observe(took.Seconds())
+	}
+}
+
+func (s *server) health(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	if err := s.db.Ping(ctx); err != nil {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = w.Write([]byte("ok\n")) // a client that went away needs no answer
+}
+
+func (s *settings) authenticator() (rest.Authenticator, error) {
+	switch s.auth {
+	case "basic":
+		return rest.NewBasic(s.htpasswd, "Baremetal API")
+	case "keystone":
+		secret, err := os.ReadFile(s.keystonePasswordFile)
+		if err != nil {
+			return nil, fmt.Errorf("--keystone-password-file: %w", err)
+		}
+		return rest.NewKeystone(rest.KeystoneOptions{Auth: gophercloud.AuthOptions{
+			IdentityEndpoint: s.keystoneURL, Username: s.keystoneUser, Password: strings.TrimSpace(string(secret)),
+			TenantName: s.keystoneProject, DomainName: s.keystoneDomain,
+		}}), nil
+	}
+	return nil, nil
+}
