@@ -188,7 +188,7 @@ func TestFirmware(t *testing.T) {
 	if _, err := c.UpdateFirmware(t.Context(), "", "http://images.example/x"); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "An update is in progress.") {
 		t.Errorf("a second update at once: %v", err)
 	}
-	for end := time.Now().Add(2 * time.Second); !u.Done && time.Now().Before(end); {
+	for end := time.Now().Add(20 * time.Second); !u.Done && time.Now().Before(end); {
 		if u, err = c.UpdateState(t.Context(), u.Task); err != nil {
 			t.Fatal(err)
 		}

@@ -46,8 +46,14 @@ func nodeOf(m *bmc.Machine, more node.Object) *node.Node {
 	return &node.Node{UUID: "6a2f5ad1-0d9c-4f9e-9a4e-7d7f7c1f0001", DriverInfo: info}
 }
 
+// newDriver is patient: the machine that runs the tests may be busy.
 func newDriver() *redfish.Driver {
-	return redfish.New(redfish.Options{ReadTimeout: time.Second, SendTimeout: 400 * time.Millisecond, Poll: 5 * time.Millisecond})
+	return redfish.New(redfish.Options{ReadTimeout: 10 * time.Second, SendTimeout: 10 * time.Second, Poll: 5 * time.Millisecond})
+}
+
+// impatient is for controllers that never answer.
+func impatient() *redfish.Driver {
+	return redfish.New(redfish.Options{ReadTimeout: 500 * time.Millisecond, SendTimeout: 300 * time.Millisecond, Poll: 5 * time.Millisecond})
 }
 
 func connect(t *testing.T, d *redfish.Driver, n *node.Node) *redfish.Conn {
@@ -117,7 +123,11 @@ func TestNoLayerSendsACommandAgain(t *testing.T) {
 	for _, lie := range []string{"lost-answer", "lost-request", "hang-on-reset"} {
 		t.Run(lie, func(t *testing.T) {
 			s := server(t, bmc.Options{})
-			c := connect(t, newDriver(), nodeOf(s.Host, nil))
+			d := newDriver()
+			if lie == "hang-on-reset" {
+				d = impatient()
+			}
+			c := connect(t, d, nodeOf(s.Host, nil))
 			if _, err := c.PowerState(t.Context()); err != nil { // leaves a connection that could be used again
 				t.Fatal(err)
 			}
@@ -220,7 +230,7 @@ func TestValidateNamesEveryFault(t *testing.T) {
 // update installs firmware and waits for its end, for a short time.
 func update(t *testing.T, c *redfish.Conn) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	u, err := c.UpdateFirmware(ctx, "", "http://images.example/bmc-24.10-20.fwpkg")
 	for err == nil && !u.Done {

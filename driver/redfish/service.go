@@ -159,7 +159,7 @@ func (s *service) logout() {
 	if token == "" || session == "" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), min(s.driver.options.SendTimeout, 5*time.Second))
+	ctx, cancel := context.WithTimeout(context.Background(), min(s.driver.options.SendTimeout, time.Second))
 	defer cancel()
 	// A session that cannot be ended ends by its own time-out at the controller.
 	_, _ = s.do(ctx, request{method: http.MethodDelete, path: session, token: token})

@@ -71,7 +71,7 @@ func (b *bench) run(t *testing.T, name string, args node.Object) error {
 		t.Fatalf("%s: %q", name, faults)
 	}
 	result, err := d.Run(t.Context(), b.task(args))
-	for end := time.Now().Add(3 * time.Second); err == nil && result == step.Wait; {
+	for end := time.Now().Add(20 * time.Second); err == nil && result == step.Wait; {
 		if time.Now().After(end) {
 			t.Fatalf("%s does not end; %q", name, b.evidence)
 		}
