@@ -5,7 +5,6 @@ package lab
 import (
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -30,11 +29,7 @@ func NewestOpenStack(t testing.TB) OpenStack {
 	t.Helper()
 	needRoot(t, "a chroot")
 	need(t, "chroot", "debootstrap")
-	_, here, _, ok := runtime.Caller(0)
-	if !ok {
-		t.Fatal("the path of this source file is not known")
-	}
-	root := output(t, filepath.Join(filepath.Dir(here), "../../test/integration/openstack-chroot.sh"))
+	root := output(t, filepath.Join(repository(t), "test/integration/openstack-chroot.sh"))
 	return OpenStack{prefix: []string{"chroot", root, "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=/root"}}
 }
 
