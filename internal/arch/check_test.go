@@ -76,7 +76,10 @@ func TestLayers(t *testing.T) {
 			files: map[string]string{"mid/a.go": "package mid\n\nimport \"example.org/m/near\"", "near/a.go": "package near"},
 			want:  []string{"mid/a.go:3: mid imports near, its neighbour in layer 1: imports go strictly down"},
 		},
-		"a test file is held to the layers as well": {
+		"a test file may import a neighbour": {
+			files: map[string]string{"mid/a_test.go": "package mid_test\n\nimport \"example.org/m/near\"", "near/a.go": "package near"},
+		},
+		"a test file does not import what lies above": {
 			files: map[string]string{"low/a_test.go": "package low_test\n\nimport \"example.org/m/top\"", "top/a.go": "package top"},
 			want:  []string{"low/a_test.go:3: low (layer 0) imports top (layer 3): imports go strictly down"},
 		},

@@ -9,7 +9,8 @@ import (
 
 // Layers says which package may import which.
 type Layers struct {
-	// Of has the layer of each package by its path. A package imports packages of lower layers only, so neighbours do not know each other.
+	// Of has the layer of each package by its path. A package imports packages of lower layers only, so neighbours do not know each other;
+	// its test files may import neighbours too, since a test runs over a real implementation and is never shipped.
 	Of map[string]int
 
 	// Outside has the packages that stand outside the table, each with all below it, and the packages whose shipped code may import it.
@@ -17,8 +18,7 @@ type Layers struct {
 	Outside map[string][]string
 }
 
-// Check reports packages without a layer, and imports that do not go strictly down. It holds for test files too, except for the packages
-// outside the table.
+// Check reports packages without a layer, and imports that do not go strictly down (in test files: that go up).
 func (l Layers) Check(t *Tree) []Problem {
 	var problems []Problem
 	for _, pkg := range t.Packages {
@@ -55,7 +55,7 @@ func (l Layers) refuse(from string, test bool, imp Import) string {
 	to, ok := l.Of[imp.Path]
 	layer := l.Of[from]
 	switch {
-	case !ok || to < layer:
+	case !ok || to < layer || test && to == layer:
 		return ""
 	case to == layer:
 		return fmt.Sprintf("%s imports %s, its neighbour in layer %d: imports go strictly down", from, imp.Path, layer)
