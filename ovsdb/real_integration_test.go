@@ -1,0 +1,169 @@
+//go:build integration
+
+package ovsdb_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/riser-project/riser/ovsdb"
+)
+
+// Files of Debian's packages openvswitch-switch and ovn-central.
+const (
+	switchSchema     = "/usr/share/openvswitch/vswitch.ovsschema"
+	northboundSchema = "/usr/share/ovn/ovn-nb.ovsschema"
+	southboundSchema = "/usr/share/ovn/ovn-sb.ovsschema"
+)
+
+// need skips the test where a program or file is not installed, and fails it where RISER_INTEGRATION=1 promises it.
+func need(t testing.TB, paths ...string) {
+	t.Helper()
+	for _, p := range paths {
+		_, err := exec.LookPath(p)
+		if filepath.IsAbs(p) {
+			_, err = os.Stat(p)
+		}
+		switch {
+		case err == nil:
+		case os.Getenv("RISER_INTEGRATION") == "1":
+			t.Fatalf("RISER_INTEGRATION=1, and %s is missing: %v", p, err)
+		default:
+			t.Skipf("%s is missing; Debian's openvswitch-switch, ovn-central and ovn-host have it", p)
+		}
+	}
+}
+
+// daemon runs a program until the test ends.
+func daemon(t testing.TB, dir, name string, args ...string) {
+	t.Helper()
+	log, err := os.Create(filepath.Join(dir, filepath.Base(name)+".out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(name, args...)
+	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, dir
+	cmd.Env = append(os.Environ(), "OVS_RUNDIR="+dir, "OVS_LOGDIR="+dir, "OVS_DBDIR="+dir, "OVN_RUNDIR="+dir, "OVN_LOGDIR="+dir)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		_ = log.Close()
+		if t.Failed() {
+			if out, err := os.ReadFile(log.Name()); err == nil && len(out) > 0 {
+				t.Logf("%s:\n%s", name, out)
+			}
+		}
+	})
+}
+
+func run(t testing.TB, name string, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+}
+
+// serveDB starts an ovsdb-server with an empty database and returns its endpoint.
+func serveDB(t testing.TB, dir, name, schema string) string {
+	t.Helper()
+	file, socket := filepath.Join(dir, name+".db"), filepath.Join(dir, name+".sock")
+	run(t, "ovsdb-tool", "create", file, schema)
+	daemon(t, dir, "ovsdb-server", file, "--remote=punix:"+socket, "-vconsole:warn", "--no-chdir", "--unixctl="+filepath.Join(dir, name+".ctl"))
+	await(t, "socket "+socket, func() bool { _, err := os.Stat(socket); return err == nil })
+	return "unix:" + socket
+}
+
+func await(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not in time", what)
+		}
+	}
+}
+
+func realCard(t *testing.T) card {
+	need(t, "ovsdb-server", "ovsdb-tool", switchSchema)
+	endpoint := serveDB(t, shortDir(t), "conf", switchSchema)
+	r := dialRaw(t, endpoint, "Open_vSwitch")
+	r.transact(
+		op{"op": "insert", "table": "Bridge", "uuid-name": "b1", "row": op{"name": "br-int"}},
+		op{"op": "insert", "table": "Bridge", "uuid-name": "b2", "row": op{"name": "br-ex"}},
+		op{"op": "insert", "table": "Open_vSwitch", "row": op{
+			"external_ids": dict("system-id", "chassis-dpu1", "hostname", "dpu1.example"),
+			"bridges":      []any{"set", []any{[]any{"named-uuid", "b1"}, []any{"named-uuid", "b2"}}},
+		}},
+	)
+	return card{endpoint: endpoint, raw: r}
+}
+
+func TestSwitchOnOVSDBServer(t *testing.T) { runSwitchSuite(t, realCard) }
+
+func realCentral(t *testing.T) central {
+	need(t, "ovsdb-server", "ovsdb-tool", northboundSchema)
+	endpoint := serveDB(t, shortDir(t), "nb", northboundSchema)
+	r := dialRaw(t, endpoint, "OVN_Northbound")
+	r.transact(op{"op": "insert", "table": "NB_Global", "row": op{}})
+	return central{endpoint: endpoint, raw: r}
+}
+
+func TestNorthboundOnOVSDBServer(t *testing.T) { runNorthboundSuite(t, realCentral) }
+
+// realChassis starts Open vSwitch with a datapath that needs no kernel, and an ovn-controller on it.
+func realChassis(t *testing.T, name, southbound string) string {
+	dir := shortDir(t)
+	endpoint := serveDB(t, dir, "conf", switchSchema)
+	socket := "--db=" + endpoint
+	run(t, "ovs-vsctl", socket, "--no-wait", "init", "--", "set", "Open_vSwitch", ".", "external_ids:system-id=chassis-"+name,
+		"external_ids:hostname="+name+".example", "external_ids:ovn-remote="+southbound, "external_ids:ovn-encap-type=geneve",
+		"external_ids:ovn-encap-ip=127.0.1."+name[len(name)-1:])
+	daemon(t, dir, "ovs-vswitchd", endpoint, "--enable-dummy=override", "--disable-system", "-vconsole:warn", "--no-chdir",
+		"--unixctl="+filepath.Join(dir, "vswitchd.ctl"))
+	daemon(t, dir, "ovn-controller", endpoint, "-vconsole:warn", "--no-chdir")
+	s := openSwitch(t, endpoint)
+	until(t, s, "br-int", func(ovsdb.Health) bool {
+		id, err := s.Identity()
+		return err == nil && slices.Contains(id.Bridges, "br-int")
+	})
+	return endpoint
+}
+
+func TestOVNOnDebiansOVN(t *testing.T) {
+	need(t, "ovsdb-server", "ovsdb-tool", "ovs-vsctl", "ovs-vswitchd", "ovn-controller", "ovn-northd", "ovn-nbctl", "ovn-sbctl",
+		switchSchema, northboundSchema, southboundSchema)
+	dir := shortDir(t)
+	nb, sb := serveDB(t, dir, "nb", northboundSchema), serveDB(t, dir, "sb", southboundSchema)
+	run(t, "ovn-nbctl", "--db="+nb, "init")
+	run(t, "ovn-sbctl", "--db="+sb, "init")
+	daemon(t, dir, "ovn-northd", "--ovnnb-db="+nb, "--ovnsb-db="+sb, "-vconsole:warn", "--no-chdir", "--unixctl="+filepath.Join(dir, "northd.ctl"))
+	runOVNSuite(t, lab{northbound: nb, dpu1: realChassis(t, "dpu1", sb), dpu2: realChassis(t, "dpu2", sb)})
+	checkSouthbound(t, sb)
+}
+
+func checkSouthbound(t *testing.T, endpoint string) {
+	t.Helper()
+	s, err := ovsdb.OpenSouthbound(ovsdb.Config{Endpoint: endpoint})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	list, err := s.Chassis()
+	if err != nil || len(list) != 2 || list[0].Name != "chassis-dpu1" || list[1].Hostname != "dpu2.example" {
+		t.Errorf("chassis %+v, %v", list, err)
+	}
+	b, err := s.PortBinding("up2")
+	if err != nil || b.Chassis != "chassis-dpu2" || b.RequestedChassis != "chassis-dpu2" || !b.Up {
+		t.Errorf("binding %+v, %v", b, err)
+	}
+}
