@@ -3,6 +3,7 @@
 package ovsdb_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -165,5 +166,71 @@ func checkSouthbound(t *testing.T, endpoint string) {
 	b, err := s.PortBinding("up2")
 	if err != nil || b.Chassis != "chassis-dpu2" || b.RequestedChassis != "chassis-dpu2" || !b.Up {
 		t.Errorf("binding %+v, %v", b, err)
+	}
+}
+
+func TestARestartedOVSDBServerIsReadAnew(t *testing.T) {
+	need(t, "ovsdb-server", "ovsdb-tool", switchSchema)
+	dir := shortDir(t)
+	file, socket := filepath.Join(dir, "conf.db"), filepath.Join(dir, "db.sock")
+	run(t, "ovsdb-tool", "create", file, switchSchema)
+	start := func() *exec.Cmd {
+		cmd := exec.Command("ovsdb-server", file, "--remote=punix:"+socket, "-vconsole:off", "--no-chdir", "--unixctl="+filepath.Join(dir, "ctl"))
+		cmd.Env = append(os.Environ(), "OVS_RUNDIR="+dir, "OVS_LOGDIR="+dir, "OVS_DBDIR="+dir)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill() })
+		return cmd
+	}
+	server := start()
+	s := openSwitch(t, "unix:"+socket)
+	r := dialRaw(t, "unix:"+socket, "Open_vSwitch")
+	r.transact(
+		op{"op": "insert", "table": "Bridge", "uuid-name": "b", "row": op{"name": "br-int"}},
+		op{"op": "insert", "table": "Open_vSwitch", "row": op{"bridges": []any{"named-uuid", "b"}}},
+	)
+	for round := range 5 {
+		await(t, "an order", func() bool {
+			_, err := s.Plug(t.Context(), attach("pf0vf3", "a", int64(round)))
+			return err == nil
+		})
+		_ = server.Process.Kill()
+		_ = server.Wait()
+		until(t, s, "the loss", func(h ovsdb.Health) bool { return !h.Connected })
+		server = start()
+		until(t, s, "a new connection", func(h ovsdb.Health) bool { return h.Connected })
+		if list, err := s.Interfaces(); err != nil || len(list) != 1 || list[0].Generation != int64(round) {
+			t.Errorf("after restart %d: %+v, %v", round, list, err)
+		}
+	}
+}
+
+func BenchmarkPlugOnOVSDBServer(b *testing.B) {
+	for _, there := range []int{0, 1000} {
+		b.Run(fmt.Sprintf("into a bridge of %d", there), func(b *testing.B) {
+			need(b, "ovsdb-server", "ovsdb-tool", switchSchema)
+			endpoint := serveDB(b, shortDir(b), "conf", switchSchema)
+			r := dialRaw(b, endpoint, "Open_vSwitch")
+			r.transact(
+				op{"op": "insert", "table": "Bridge", "uuid-name": "b", "row": op{"name": "br-int"}},
+				op{"op": "insert", "table": "Open_vSwitch", "row": op{"bridges": []any{"named-uuid", "b"}}},
+			)
+			s := openSwitch(b, endpoint)
+			began := time.Now()
+			for i := range there {
+				mustPlug(b, s, attach(fmt.Sprintf("rep%d", i), fmt.Sprintf("port%d", i), 1))
+			}
+			filled := time.Since(began)
+			for b.Loop() {
+				mustPlug(b, s, attach("pf0vf3", "a", 1))
+				b.StopTimer()
+				if _, err := s.Unplug(b.Context(), "a", 1); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+			b.ReportMetric(filled.Seconds(), "s/before")
+		})
 	}
 }

@@ -156,29 +156,54 @@ func (c *conn) transact(params []json.RawMessage) (any, error) {
 	if err := c.checkDatabase(params); err != nil {
 		return nil, err
 	}
-	var ops []ovsdb.Operation
-	comments := map[int]bool{} // clients of the real server add comments, which the engine does not know
-	for i, p := range params[1:] {
+	var asked, ops []ovsdb.Operation
+	for _, p := range params[1:] {
 		var op ovsdb.Operation
 		if err := json.Unmarshal(p, &op); err != nil {
 			return nil, err
 		}
-		if op.Op == ovsdb.OperationComment {
-			comments[i] = true
-			continue
+		asked = append(asked, op)
+		if op.Op != ovsdb.OperationComment { // which clients of the real server add and the engine does not know
+			ops = append(ops, op)
 		}
-		ops = append(ops, op)
 	}
 	results, err := c.server.transact(ops)
 	if err != nil {
 		return nil, err
 	}
-	for i := range len(params) - 1 {
-		if comments[i] && i <= len(results) {
-			results = slices.Insert(results, i, &ovsdb.OperationResult{})
+	out := make([]any, 0, len(asked)+1)
+	for _, op := range asked {
+		if op.Op == ovsdb.OperationComment {
+			out = append(out, struct{}{})
+			continue
 		}
+		out = append(out, result(op, results[0]))
+		results = results[1:]
 	}
-	return results, nil
+	if len(results) > 0 { // the transaction as a whole was refused
+		out = append(out, result(ovsdb.Operation{}, results[0]))
+	}
+	return out, nil
+}
+
+// result is what RFC 7047 section 5.2 says that an operation answers.
+func result(op ovsdb.Operation, r *ovsdb.OperationResult) any {
+	switch {
+	case r == nil:
+		return nil
+	case r.Error != "":
+		return map[string]string{"error": r.Error, "details": r.Details}
+	case op.Op == ovsdb.OperationInsert:
+		return map[string]ovsdb.UUID{"uuid": r.UUID}
+	case op.Op == ovsdb.OperationSelect:
+		if r.Rows == nil {
+			return map[string]any{"rows": []any{}}
+		}
+		return map[string]any{"rows": r.Rows}
+	case op.Op == ovsdb.OperationWait:
+		return struct{}{}
+	}
+	return map[string]int{"count": r.Count}
 }
 
 // monitor starts to tell of changes: the answer, with the rows as they are, is queued before any change that follows.
