@@ -300,13 +300,29 @@ func (d *Daemon) connection(ctx context.Context) (*Conn, error) {
 	return conn, nil
 }
 
+// drop ends a connection after a call that failed for another reason than libvirt's own or the end of ctx, so that the next call makes a
+// new one at once and does not wait until the loss is noticed.
+func (d *Daemon) drop(ctx context.Context, conn *Conn, err error) error {
+	var own libvirt.Error
+	if err == nil || errors.As(err, &own) || ctx.Err() != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.conn == conn {
+		d.conn = nil
+	}
+	return errors.Join(err, conn.Close())
+}
+
 // Scan is Scan of the daemon's node devices.
 func (d *Daemon) Scan(ctx context.Context) (*pci.Host, error) {
 	conn, err := d.connection(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return Scan(ctx, conn.List)
+	host, err := Scan(ctx, conn.List)
+	return host, d.drop(ctx, conn, err)
 }
 
 // Fingerprint returns a short text that changes when devices came or went since the last call, among them network devices with another
@@ -316,5 +332,6 @@ func (d *Daemon) Fingerprint(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return conn.fingerprint(ctx)
+	fingerprint, err := conn.fingerprint(ctx)
+	return fingerprint, d.drop(ctx, conn, err)
 }

@@ -108,8 +108,8 @@ func TestABrokenTreeIsReadAsFarAsItGoes(t *testing.T) {
 		{"a VF device that is none", func(t *testing.T, h *host.Host) { write(t, h.Path(pf, "sriov_vf_device"), "g\n") }, dir + "sriov_vf_device: PCI identifier", nil},
 		{"an attribute that is a FIFO", func(t *testing.T, h *host.Host) {
 			must(t, os.Remove(h.Path(pf, "numa_node")))
-			must(t, h.HangVPD(addr("0000:c1:00.0"))) // a FIFO from the simulator, moved to another place
-			must(t, os.Rename(h.Path(addr("0000:c1:00.0"), "vpd"), h.Path(pf, "numa_node")))
+			must(t, h.HangVPD(addr("0000:82:00.1"))) // a FIFO from the simulator, moved to another place
+			must(t, os.Rename(h.Path(addr("0000:82:00.1"), "vpd"), h.Path(pf, "numa_node")))
 		}, dir + "numa_node: resource temporarily unavailable", nil},
 		{"a MAC that is none", func(t *testing.T, h *host.Host) { must(t, h.SetMAC(pf, "zz:00")) }, dir + `net/enp130s0f0np0/address: "zz:00" is not a MAC`, func(t *testing.T, h *pci.Host) {
 			if f := function(t, h, "0000:82:00.3"); f.PFNetdev != "enp130s0f0np0" || f.PFMAC != "" {
