@@ -24,7 +24,7 @@ func (s *service) deleteNode(r *rest.Request) (*rest.Response, error) {
 		if err := s.loseParent(ctx, tx, r, n); err != nil {
 			return err
 		}
-		return tx.DeleteNode(ctx, n.UUID)
+		return forgetNode(ctx, tx, n)
 	})
 	if err != nil {
 		return nil, err
@@ -66,7 +66,17 @@ func deleteChild(ctx context.Context, tx *store.Tx, r *rest.Request, c *node.Nod
 	if err := mayDelete(c); err != nil {
 		return &fault.Error{Kind: fault.Conflict, Text: fmt.Sprintf("The node's child %s can not be deleted with it: %v", c.Label(), err), Err: err}
 	}
-	return tx.DeleteNode(ctx, c.UUID)
+	return forgetNode(ctx, tx, c)
+}
+
+// forgetNode removes n and the allocation that holds it.
+func forgetNode(ctx context.Context, tx *store.Tx, n *node.Node) error {
+	if n.AllocationUUID != "" {
+		if err := tx.DeleteAllocation(ctx, n.AllocationUUID); err != nil && !fault.Is(err, fault.NotFound) {
+			return err
+		}
+	}
+	return tx.DeleteNode(ctx, n.UUID)
 }
 
 func orphan(ctx context.Context, tx *store.Tx, c *node.Node) error {

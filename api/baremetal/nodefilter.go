@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/riser-project/riser/fault"
 	"github.com/riser-project/riser/node"
 	"github.com/riser-project/riser/store"
 )
@@ -17,6 +18,17 @@ type nodeFilter struct {
 
 // resolve turns what the store does not know by its API name into what it does.
 func (f *nodeFilter) resolve(ctx context.Context, tx *store.Tx) error {
+	if f.HasParent && f.Parent != "" && !node.IsUUID(f.Parent) {
+		parent, err := tx.Node(ctx, f.Parent)
+		switch {
+		case fault.Is(err, fault.NotFound):
+			f.UUIDs = []string{}
+		case err != nil:
+			return err
+		default:
+			f.Parent = parent.UUID
+		}
+	}
 	if f.host == nil {
 		return nil
 	}

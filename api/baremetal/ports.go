@@ -5,11 +5,8 @@ import (
 	"net"
 	"net/http"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/riser-project/riser/api/rest"
 	"github.com/riser-project/riser/conductor"
@@ -21,15 +18,16 @@ import (
 func (s *service) portRoutes() []rest.Route {
 	const list, get = "baremetal:port:list", "baremetal:port:get"
 	keys := filterKeys(portFilters)
+	ofNode := func(r *rest.Request) (*rest.Response, error) { return portKind.page(s, r, listNodePorts) }
 	return []rest.Route{
-		{Method: http.MethodGet, Pattern: "/v1/ports", Policy: list, Query: keys, Handler: s.listPorts},
-		{Method: http.MethodPost, Pattern: "/v1/ports", Policy: "baremetal:port:create", Handler: s.createPort},
-		{Method: http.MethodGet, Pattern: "/v1/ports/detail", Policy: list, Query: keys, Handler: s.listPorts},
-		{Method: http.MethodGet, Pattern: "/v1/ports/{port}", Policy: get, Query: []string{"fields"}, Handler: s.showPort},
-		{Method: http.MethodPatch, Pattern: "/v1/ports/{port}", Policy: "baremetal:port:update", ContentType: patchType, Handler: s.patchPort},
-		{Method: http.MethodDelete, Pattern: "/v1/ports/{port}", Policy: "baremetal:port:delete", Handler: s.deletePort},
-		{Method: http.MethodGet, Pattern: "/v1/nodes/{node}/ports", Policy: get, Query: pageKeys, Handler: s.listNodePorts},
-		{Method: http.MethodGet, Pattern: "/v1/nodes/{node}/ports/detail", Policy: get, Query: pageKeys, Handler: s.listNodePorts},
+		{Method: http.MethodGet, Pattern: "/v1/ports", Policy: list, Query: keys, Handler: portKind.lists(s)},
+		{Method: http.MethodPost, Pattern: "/v1/ports", Policy: "baremetal:port:create", Handler: portKind.creates(s)},
+		{Method: http.MethodGet, Pattern: "/v1/ports/detail", Policy: list, Query: keys, Handler: portKind.lists(s)},
+		{Method: http.MethodGet, Pattern: "/v1/ports/{port}", Policy: get, Query: []string{"fields"}, Handler: portKind.shows(s)},
+		{Method: http.MethodPatch, Pattern: "/v1/ports/{port}", Policy: "baremetal:port:update", ContentType: patchType, Handler: portKind.patches(s)},
+		{Method: http.MethodDelete, Pattern: "/v1/ports/{port}", Policy: "baremetal:port:delete", Handler: portKind.deletes(s)},
+		{Method: http.MethodGet, Pattern: "/v1/nodes/{node}/ports", Policy: get, Query: pageKeys, Handler: ofNode},
+		{Method: http.MethodGet, Pattern: "/v1/nodes/{node}/ports/detail", Policy: get, Query: pageKeys, Handler: ofNode},
 	}
 }
 
@@ -56,12 +54,12 @@ type portView struct {
 
 var portViews = rest.NewView[portView]()
 
-func showPortAs(p *node.Port, base string) *portView {
+func showPort(p *node.Port, r *rest.Request) *portView {
 	return &portView{
 		UUID: p.UUID, CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt, Address: p.Address, Extra: p.Extra, InternalInfo: p.InternalInfo,
 		SmartNIC: p.SmartNIC, LocalLink: p.LocalLink, PhysicalNet: p.PhysicalNet, PXEEnabled: p.PXEEnabled, NodeUUID: p.NodeUUID,
 		Name: p.Name, Description: p.Description, Vendor: p.Vendor, Category: p.Category, DynamicAllowed: p.DynamicAllowed,
-		Links: links{base: base, path: "ports", id: p.UUID}, PortgroupUUID: p.PortgroupUUID,
+		Links: links{base: r.Endpoint(), path: "ports", id: p.UUID}, PortgroupUUID: p.PortgroupUUID,
 	}
 }
 
@@ -78,7 +76,7 @@ var portForm = form[pp]{name: "port", fields: []field[pp]{
 	textField("portgroup_uuid", mvPortgroupLinks, always, isUUID, func(p *pp) *string { return &p.PortgroupUUID }),
 	textField("physical_network", 34, always, textRule(1, 64), func(p *pp) *string { return &p.PhysicalNet }),
 	boolField("is_smartnic", 53, always, func(p *pp) *bool { return &p.SmartNIC }),
-	textField("name", mvPortNames, always, portName, func(p *pp) *string { return &p.Name }),
+	textField("name", mvPortNames, always, nameRule, func(p *pp) *string { return &p.Name }),
 	textField("description", mvPortDescription, always, isText, func(p *pp) *string { return &p.Description }),
 	textField("vendor", 100, always, textRule(0, 32), func(p *pp) *string { return &p.Vendor }),
 	textField("category", 101, always, textRule(0, 80), func(p *pp) *string { return &p.Category }),
@@ -95,16 +93,6 @@ func boolDefault[T any](name string, since int, def bool, p func(*T) *bool) fiel
 		}
 	}
 	return f
-}
-
-func portName(v any) string {
-	if why := isText(v); why != "" || v == nil {
-		return why
-	}
-	if s, _ := v.(string); s != "" && node.ValidName(s) != nil {
-		return repr(v) + " is not a valid name"
-	}
-	return ""
 }
 
 var macForm = regexp.MustCompile(`^([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}$`)
@@ -127,218 +115,151 @@ func canonicalMAC(s string) string {
 }
 
 var portFilters = []filter[store.PortQuery]{
-	{"address", 1, func(q *store.PortQuery, v string) error {
-		if why := macRule(v); why != "" {
-			return invalid("%s", why)
-		}
-		q.Address = canonicalMAC(v)
-		return nil
-	}},
-	{"node", 1, func(*store.PortQuery, string) error { return nil }}, // looked up with the store open
-	{"node_uuid", 1, func(*store.PortQuery, string) error { return nil }},
-	{"portgroup", mvPortgroupLinks, func(*store.PortQuery, string) error { return nil }},
+	{"address", 1, filterAddress},
+	{"node", 1, later[store.PortQuery]},
+	{"node_uuid", 1, later[store.PortQuery]},
+	{"portgroup", mvPortgroupLinks, later[store.PortQuery]},
 	{"shard", mvShards, func(q *store.PortQuery, v string) error { q.Shards = splitList(v); return nil }},
 	{"description_contains", mvPortDescription, func(q *store.PortQuery, v string) error { q.Description = v; return nil }},
 	{"conductor_groups", mvGroupFilters, func(q *store.PortQuery, v string) error { q.Groups = splitList(strings.ToLower(v)); return nil }},
 }
 
-// listPorts answers GET /v1/ports and /v1/ports/detail.
-func (s *service) listPorts(r *rest.Request) (*rest.Response, error) {
-	var q store.PortQuery
+// later is a filter that needs the store: the lister applies it.
+func later[Q any](*Q, string) error { return nil }
+
+func filterAddress(q *store.PortQuery, v string) error {
+	if why := macRule(v); why != "" {
+		return invalid("%s", why)
+	}
+	q.Address = canonicalMAC(v)
+	return nil
+}
+
+var portKind = kind[node.Port, portView]{
+	path: "ports", key: "ports", param: "port", brief: []string{"uuid", "address", "links"},
+	form: &portForm, view: portViews, show: showPort, sortable: store.SortablePortColumn,
+	record: func(p *pp) *node.Record { return &p.Record },
+	fresh:  func() *pp { return &pp{PXEEnabled: true, DynamicAllowed: true} },
+	owner:  func(p *pp) *string { return &p.NodeUUID }, ident: true,
+	find: findPort, list: listPorts, check: checkPort, insert: (*store.Tx).InsertPort, save: (*store.Tx).SavePort, remove: removePort,
+}
+
+func listPorts(ctx context.Context, tx *store.Tx, r *rest.Request, p store.Page) ([]*node.Port, error) {
+	q := store.PortQuery{Page: p}
 	if err := applyFilters(r, portFilters, &q); err != nil {
 		return nil, err
 	}
 	if err := pin(r, "baremetal:port:list_all", &q.Project); err != nil {
 		return nil, err
 	}
-	return s.portList(r, q, func(ctx context.Context, tx *store.Tx, q *store.PortQuery) error {
-		ref := r.Query().Get("node_uuid")
-		if ref == "" {
-			ref = r.Query().Get("node")
+	var err error
+	if q.NodeUUID, err = nodeInQuery(ctx, tx, r); err != nil {
+		return nil, err
+	}
+	if ref := r.Query().Get("portgroup"); ref != "" {
+		g, err := tx.Portgroup(ctx, canonical(ref))
+		if err != nil {
+			return nil, err
 		}
-		if ref != "" {
-			n, err := nodeByRef(ctx, r, ref, tx.Node)
-			if err != nil {
-				return err
-			}
-			q.NodeUUID = n.UUID
-		}
-		if ref := r.Query().Get("portgroup"); ref != "" {
-			g, err := tx.Portgroup(ctx, canonical(ref))
-			if err != nil {
-				return err
-			}
-			q.PortgroupUUID = g.UUID
-		}
-		return nil
-	})
+		q.PortgroupUUID = g.UUID
+	}
+	return tx.Ports(ctx, q)
 }
 
-// listNodePorts answers GET /v1/nodes/{node}/ports and /detail.
-func (s *service) listNodePorts(r *rest.Request) (*rest.Response, error) {
-	return s.portList(r, store.PortQuery{}, func(ctx context.Context, tx *store.Tx, q *store.PortQuery) error {
-		n, err := nodeOf(ctx, r, tx.Node)
-		if err == nil {
-			q.NodeUUID = n.UUID
-		}
-		return err
-	})
+// nodeInQuery returns the UUID of the node that ?node_uuid= or ?node= names, or "".
+func nodeInQuery(ctx context.Context, tx *store.Tx, r *rest.Request) (string, error) {
+	ref := r.Query().Get("node_uuid")
+	if ref == "" {
+		ref = r.Query().Get("node")
+	}
+	if ref == "" {
+		return "", nil
+	}
+	n, err := nodeByRef(ctx, r, ref, tx.Node)
+	if err != nil {
+		return "", err
+	}
+	return n.UUID, nil
 }
 
-// portList answers with a page of ports; narrow completes the query with the store open.
-func (s *service) portList(r *rest.Request, q store.PortQuery, narrow func(context.Context, *store.Tx, *store.PortQuery) error) (*rest.Response, error) {
-	p, err := s.readPage(r, store.SortablePortColumn)
+func listNodePorts(ctx context.Context, tx *store.Tx, r *rest.Request, p store.Page) ([]*node.Port, error) {
+	n, err := nodeOf(ctx, r, tx.Node)
 	if err != nil {
 		return nil, err
 	}
-	plan, err := portViews.Plan(r.Version, p.names("uuid", "address", "links")...)
-	if err != nil {
-		return nil, err
-	}
-	var views []*portView
-	err = s.read(r, func(ctx context.Context, tx *store.Tx) error {
-		if err := narrow(ctx, tx, &q); err != nil {
-			return err
-		}
-		q.Page = p.cut()
-		list, err := tx.Ports(ctx, q)
-		for _, v := range list {
-			views = append(views, showPortAs(v, r.Endpoint()))
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return collection(r, "ports", p, plan, views, func(v *portView) string { return v.UUID }), nil
+	return tx.Ports(ctx, store.PortQuery{NodeUUID: n.UUID, Page: p})
 }
 
-// showPort answers GET /v1/ports/{port}.
-func (s *service) showPort(r *rest.Request) (*rest.Response, error) {
-	var p page
-	if err := p.readFields(r); err != nil {
-		return nil, err
-	}
-	plan, err := portViews.Plan(r.Version, p.names()...)
-	if err != nil {
-		return nil, err
-	}
-	var port *node.Port
-	err = s.read(r, func(ctx context.Context, tx *store.Tx) error {
-		port, _, err = portOf(ctx, tx, r)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return rest.OK(plan.Append(nil, showPortAs(port, r.Endpoint()))), nil
-}
-
-// portOf returns the port that the path names, and its node. Names will do for reading from 1.88 on.
-func portOf(ctx context.Context, tx *store.Tx, r *rest.Request) (*node.Port, *node.Node, error) {
-	ref := r.PathValue("port")
+// findPort finds a port by UUID, or for reading, from 1.88 on, by name.
+func findPort(ctx context.Context, tx *store.Tx, r *rest.Request, ref string) (*node.Port, error) {
 	get := tx.Port
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {
 	case node.IsUUID(ref):
-	case r.Method == http.MethodGet && r.Version >= mvPortNames && node.ValidName(ref) == nil:
+	case reads && r.Version >= mvPortNames && node.ValidName(ref) == nil:
 		get = tx.PortNamed
 	default:
-		return nil, nil, invalid("Expected a UUID but received %s.", ref)
+		return nil, invalid("Expected a UUID but received %s.", ref)
 	}
-	port, err := get(ctx, canonical(ref))
+	p, err := get(ctx, canonical(ref))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	n, err := tx.Node(ctx, port.NodeUUID)
+	return p, permitOwner(ctx, tx, r, p.NodeUUID, "Port", ref)
+}
+
+// permitOwner asks the policy about the node that an object belongs to. A node that may not be seen hides its objects too.
+func permitOwner(ctx context.Context, tx *store.Tx, r *rest.Request, nodeUUID, what, ref string) error {
+	n, err := tx.Node(ctx, nodeUUID)
 	if err == nil {
 		err = r.Permit(n)
 	}
 	if fault.Is(err, fault.NotFound) {
-		err = fault.New(fault.NotFound, "Port %s could not be found.", ref)
+		return fault.New(fault.NotFound, "%s %s could not be found.", what, ref)
 	}
-	return port, n, err
+	return err
 }
 
-// createPort answers POST /v1/ports.
-func (s *service) createPort(r *rest.Request) (*rest.Response, error) {
-	o, err := r.Object(false)
-	if err != nil {
-		return nil, err
-	}
-	owner, err := takeNodeRef(r, o, "port")
-	if err != nil {
-		return nil, err
-	}
-	p := &node.Port{PXEEnabled: true, DynamicAllowed: true}
-	if err := portForm.fill(p, o, r.Version); err != nil {
-		return nil, err
-	}
-	if p.UUID = canonical(p.UUID); p.UUID == "" {
-		p.UUID = uuid.NewString()
-	}
-	p.Address, p.PortgroupUUID = canonicalMAC(p.Address), canonical(p.PortgroupUUID)
-	if p.LocalLink, err = node.ParseLocalLink(p.LocalLink, p.SmartNIC); err != nil {
-		return nil, err
-	}
-	err = s.write(r, func(ctx context.Context, tx *store.Tx) error {
-		n, err := ownerNode(ctx, tx, r, owner)
-		if err != nil {
+// checkPort brings a port's values into their form, and refuses those that go against its node, its port group or another port.
+func checkPort(ctx context.Context, tx *store.Tx, _ *rest.Request, e edit[node.Port]) (err error) {
+	p := e.v
+	p.Address, p.PortgroupUUID, p.NodeUUID = canonicalMAC(p.Address), canonical(p.PortgroupUUID), canonical(p.NodeUUID)
+	if e.of("local_link_connection", "is_smartnic") {
+		if p.LocalLink, err = node.ParseLocalLink(p.LocalLink, p.SmartNIC); err != nil {
 			return err
 		}
-		p.NodeUUID = n.UUID
-		if err := checkMembership(ctx, tx, p); err != nil {
+	}
+	if e.old != nil {
+		if err := mayEditPort(ctx, tx, e); err != nil {
 			return err
 		}
-		if err := checkFree(ctx, tx, p); err != nil {
-			return err
-		}
-		return tx.InsertPort(ctx, p)
-	})
-	if err != nil {
-		return nil, err
 	}
-	plan, err := portViews.Plan(r.Version)
-	if err != nil {
-		return nil, err
+	if err := checkMembership(ctx, tx, p); err != nil {
+		return err
 	}
-	return rest.Created(r.Endpoint()+"/v1/ports/"+p.UUID, plan.Append(nil, showPortAs(p, r.Endpoint()))), nil
+	return checkFree(ctx, tx, p)
 }
 
-// takeNodeRef takes the node that a new port or port group belongs to out of the body: node_uuid, or from 1.94 on node_ident.
-func takeNodeRef(r *rest.Request, o map[string]any, what string) (string, error) {
-	for _, key := range []string{"node_uuid", "node_ident"} {
-		v, ok := o[key]
-		if !ok {
-			continue
-		}
-		if key == "node_ident" {
-			if err := need(r, mvPortNodeName); err != nil {
-				return "", err
-			}
-		}
-		delete(o, key)
-		ref, isText := v.(string)
-		if !isText || (key == "node_uuid" && !node.IsUUID(ref)) {
-			return "", invalid("Schema error for %s: %s is not a 'uuid'", what, repr(v))
-		}
-		return ref, nil
+func mayEditPort(ctx context.Context, tx *store.Tx, e edit[node.Port]) error {
+	n, err := tx.Node(ctx, e.old.NodeUUID)
+	wiring := e.of("portgroup_uuid", "pxe_enabled", "local_link_connection", "physical_network", "is_smartnic")
+	switch {
+	case err != nil:
+		return err
+	case n.Reservation != "":
+		return conductor.Locked(n)
+	case e.v.NodeUUID != e.old.NodeUUID:
+		return invalid("Port %s can not be moved to another node.", e.v.UUID)
+	case wiring && !n.Maintenance && !mayRewire(n.Provision):
+		return conflict("Node %s must be in state enroll, inspecting, inspect wait, manageable or in maintenance mode to change how port %s is connected; "+
+			"it is in state \"%s\".", n.UUID, e.v.UUID, n.Provision)
 	}
-	return "", invalid("Schema error for %s: 'node_uuid' is a required property", what)
+	return nil
 }
 
-// ownerNode returns the node that a new object belongs to. That it does not exist is the client's fault here.
-func ownerNode(ctx context.Context, tx *store.Tx, r *rest.Request, ref string) (*node.Node, error) {
-	n, err := tx.Node(ctx, canonical(ref))
-	if err == nil {
-		err = r.Permit(n)
-	}
-	if fault.Is(err, fault.NotFound) {
-		return nil, invalid("Node %s could not be found.", ref)
-	}
-	return n, err
-}
+func mayRewire(s node.State) bool { return s != node.Available && mayChangeInterfaces(s) }
 
-// checkMembership refuses a port in a port group that is not there or is another node's.
+// checkMembership refuses a port in a port group that is not there or does not suit it.
 func checkMembership(ctx context.Context, tx *store.Tx, p *node.Port) error {
 	if p.PortgroupUUID == "" {
 		return nil
@@ -359,77 +280,6 @@ func checkMembership(ctx context.Context, tx *store.Tx, p *node.Port) error {
 	return nil
 }
 
-// patchPort answers PATCH /v1/ports/{port}.
-func (s *service) patchPort(r *rest.Request) (*rest.Response, error) {
-	ops, err := readPatch(r)
-	if err != nil {
-		return nil, err
-	}
-	plan, err := portViews.Plan(r.Version)
-	if err != nil {
-		return nil, err
-	}
-	var port *node.Port
-	err = s.write(r, func(ctx context.Context, tx *store.Tx) error {
-		p, n, err := portOf(ctx, tx, r)
-		if err != nil {
-			return err
-		}
-		port = p
-		old := *p
-		touched, err := portForm.patch(p, ops, r.Version)
-		if err != nil || len(touched) == 0 {
-			return err
-		}
-		return savePort(ctx, tx, n, &old, p, touched)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return rest.OK(plan.Append(nil, showPortAs(port, r.Endpoint()))), nil
-}
-
-func savePort(ctx context.Context, tx *store.Tx, n *node.Node, old, p *node.Port, touched []string) (err error) {
-	p.Address, p.PortgroupUUID = canonicalMAC(p.Address), canonical(p.PortgroupUUID)
-	if slices.Contains(touched, "local_link_connection") || slices.Contains(touched, "is_smartnic") {
-		if p.LocalLink, err = node.ParseLocalLink(p.LocalLink, p.SmartNIC); err != nil {
-			return err
-		}
-	}
-	switch {
-	case n.Reservation != "":
-		return conductor.Locked(n)
-	case canonical(p.NodeUUID) != old.NodeUUID:
-		return invalid("Port %s can not be moved to another node.", p.UUID)
-	case wiring(touched) && !n.Maintenance && !mayRewire(n.Provision):
-		return conflict("Node %s must be in state enroll, inspecting, inspect wait, manageable or in maintenance mode to change how port %s is connected; it is in state \"%s\".",
-			n.UUID, p.UUID, n.Provision)
-	}
-	p.NodeUUID = old.NodeUUID
-	if err := checkMembership(ctx, tx, p); err != nil {
-		return err
-	}
-	if err := checkFree(ctx, tx, p); err != nil {
-		return err
-	}
-	return tx.SavePort(ctx, p)
-}
-
-// wiring reports whether a patch changes how a port is connected.
-func wiring(touched []string) bool {
-	return slices.ContainsFunc(touched, func(f string) bool {
-		switch f {
-		case "portgroup_uuid", "pxe_enabled", "local_link_connection", "physical_network", "is_smartnic":
-			return true
-		}
-		return false
-	})
-}
-
-func mayRewire(s node.State) bool {
-	return s != node.Available && mayChangeInterfaces(s)
-}
-
 // checkFree refuses a port whose address or name another port has. The store refuses it as well, in fewer words.
 func checkFree(ctx context.Context, tx *store.Tx, p *node.Port) error {
 	list, err := tx.Ports(ctx, store.PortQuery{Address: p.Address, Page: store.Page{Limit: 1}})
@@ -440,31 +290,26 @@ func checkFree(ctx context.Context, tx *store.Tx, p *node.Port) error {
 		return conflict("A port with MAC address %s already exists.", p.Address)
 	}
 	other, err := tx.PortNamed(ctx, p.Name)
-	if err == nil && other.UUID != p.UUID {
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return nil
+	case err != nil:
+		return err
+	case other.UUID != p.UUID:
 		return conflict("A port with name %s already exists.", p.Name)
 	}
-	if fault.Is(err, fault.NotFound) {
-		return nil
-	}
-	return err
+	return nil
 }
 
-// deletePort answers DELETE /v1/ports/{port}.
-func (s *service) deletePort(r *rest.Request) (*rest.Response, error) {
-	err := s.write(r, func(ctx context.Context, tx *store.Tx) error {
-		p, n, err := portOf(ctx, tx, r)
-		switch {
-		case err != nil:
-			return err
-		case n.Reservation != "":
-			return conductor.Locked(n)
-		case n.InstanceUUID != "" && !n.Maintenance && p.VIF() != "":
-			return conflict("Cannot delete the port %s as node %s is associated with an instance and the port has VIF %s attached.", p.UUID, n.UUID, p.VIF())
-		}
-		return tx.DeletePort(ctx, p.UUID)
-	})
-	if err != nil {
-		return nil, err
+func removePort(ctx context.Context, tx *store.Tx, _ *rest.Request, p *node.Port) error {
+	n, err := tx.Node(ctx, p.NodeUUID)
+	switch {
+	case err != nil:
+		return err
+	case n.Reservation != "":
+		return conductor.Locked(n)
+	case n.InstanceUUID != "" && !n.Maintenance && p.VIF() != "":
+		return conflict("Cannot delete the port %s as node %s is associated with an instance and the port has VIF %s attached.", p.UUID, n.UUID, p.VIF())
 	}
-	return rest.NoContent(), nil
+	return tx.DeletePort(ctx, p.UUID)
 }

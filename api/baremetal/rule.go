@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -161,6 +162,31 @@ func intRule(lo, hi float64) rule {
 		}
 		return ""
 	}
+}
+
+// maxIndex is the largest whole number that a column of the store takes.
+const maxIndex = 1<<31 - 1
+
+// indexRule lets a whole number from 0 on pass, or a text of digits.
+func indexRule(v any) string {
+	if s, ok := v.(string); ok {
+		if n, err := strconv.ParseUint(s, 10, 31); err == nil {
+			v = float64(n)
+		}
+	}
+	return intRule(0, maxIndex)(v)
+}
+
+// index is the number in a value that passed indexRule.
+func index(v any) int {
+	switch v := v.(type) {
+	case float64:
+		return int(v)
+	case string:
+		n, _ := strconv.Atoi(v)
+		return n
+	}
+	return 0
 }
 
 // listRule lets lists of at least minLen values that pass one through.
