@@ -104,13 +104,9 @@ func (db *DB) openSQLite(path string, opts *Options) error {
 		return err
 	}
 	const pragmas = "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-8000)"
-	if db.w, err = sql.Open("sqlite", "file:"+path+pragmas+"&_txlock=immediate"); err != nil {
-		return fmt.Errorf("database %s: %w", path, err)
-	}
+	db.w = sql.OpenDB(connector{"file:" + path + pragmas + "&_txlock=immediate"})
 	db.w.SetMaxOpenConns(1)
-	if db.r, err = sql.Open("sqlite", "file:"+path+pragmas+"&_pragma=query_only(1)"); err != nil {
-		return fmt.Errorf("database %s: %w", path, err)
-	}
+	db.r = sql.OpenDB(connector{"file:" + path + pragmas + "&_pragma=query_only(1)"})
 	db.r.SetMaxOpenConns(max(4, runtime.NumCPU()))
 	db.r.SetMaxIdleConns(2)
 	return nil
