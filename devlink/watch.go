@@ -44,7 +44,7 @@ type Watcher struct {
 // delivered, or an Overflow stands for it. So dump after Watch, not before. Cancelling ctx ends the watcher, as Close
 // does.
 //
-// Kernels before 6.2 do not announce that a network device was renamed; a Watcher alone is no reason never to dump.
+// Kernels up to 6.1 do not announce that a network device was renamed; a Watcher alone is no reason never to dump.
 func (c *Conn) Watch(ctx context.Context) (*Watcher, error) {
 	nl, family, err := open(c.dial)
 	if err != nil {

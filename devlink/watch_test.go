@@ -121,7 +121,7 @@ func TestAWatcherEnds(t *testing.T) {
 			if err := c.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if n := k.Sockets(); tt.want == net.ErrClosed && n != 0 {
+			if n := k.Sockets(); errors.Is(tt.want, net.ErrClosed) && n != 0 {
 				t.Errorf("%d sockets left open", n)
 			}
 		})

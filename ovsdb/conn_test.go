@@ -275,7 +275,7 @@ func TestCloseLeavesNothingRunning(t *testing.T) {
 
 func shortDir(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "riser") // the path of a socket has room for about 100 bytes
+	dir, err := os.MkdirTemp("", "riser") //nolint:usetesting // the path of a socket has room for about 100 bytes only
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -119,9 +119,15 @@ func (e *refusal) Error() string {
 }
 
 // overtaken tells whether rows changed after the transaction was planned: a wait failed, a name was taken, or a row
-// that it refers to is gone.
-func (e *refusal) overtaken() bool {
-	return e.kind == "timed out" || e.kind == "constraint violation" || e.kind == "referential integrity violation"
+// that it refers to is gone. The last two may also be wrong values, which stay wrong: same as the refusal before.
+func (e *refusal) overtaken(before *refusal) bool {
+	switch e.kind {
+	case "timed out":
+		return true
+	case "constraint violation", "referential integrity violation":
+		return before == nil || before.Error() != e.Error()
+	}
+	return false
 }
 
 func (s *session) transact(ctx context.Context, database string, ops []operation) error {
@@ -161,7 +167,7 @@ type plan struct{ guards, changes []operation }
 // write draws a plan upon the replica and sends it, anew when other writers overtook it. It returns whether there was
 // anything to change. With guards alone the database confirms that there is not; an empty plan is not sent.
 func (c *Conn) write(ctx context.Context, draw func(*replica) (plan, error)) (bool, error) {
-	var last error
+	var last *refusal
 	pause := time.Duration(0)
 	for range tries {
 		select {
@@ -175,11 +181,12 @@ func (c *Conn) write(ctx context.Context, draw func(*replica) (plan, error)) (bo
 			return false, err
 		}
 		err = s.transact(ctx, c.model.Name(), ops)
-		if refused := (*refusal)(nil); !errors.As(err, &refused) || !refused.overtaken() {
+		var refused *refusal
+		if !errors.As(err, &refused) || !refused.overtaken(last) {
 			return err == nil && len(p.changes) > 0, err
 		}
 		// The updates that overtook the transaction came before its answer, so the first new plan is seldom in vain.
-		last, pause = err, 2*pause+time.Millisecond
+		last, pause = refused, 2*pause+time.Millisecond
 	}
 	return false, fmt.Errorf("%w: %w", ErrConflict, last)
 }

@@ -34,7 +34,8 @@ const defaultOwner = "riser"
 const defaultStaleAfter = 15 * time.Second
 
 var (
-	// ErrNotConnected means that there is no connection now; it is made as soon as the server lets it.
+	// ErrNotConnected means that there is no connection now, or that it broke while a write was under way. It is made
+	// again as soon as the server lets it.
 	ErrNotConnected = errors.New("not connected to the OVSDB server")
 	// ErrStale means that the replica may be behind the database, for longer than the configuration allows.
 	ErrStale = errors.New("the replica of the database is stale")

@@ -47,13 +47,14 @@ func (a Attachment) check() error {
 	return nil
 }
 
-// Interface is one interface that riser plugged, and what Open vSwitch and OVN made of it.
+// Interface is one interface that was plugged for a port, and what Open vSwitch and OVN made of it.
 type Interface struct {
 	Name       string
+	Owner      string // "" for riser, and else who plugged it, as ForeignError has it
 	Bridge     string
 	IfaceID    string
 	IfaceIDVer string
-	Generation int64 // of the order that was carried out; -1 where the row's mark cannot be read
+	Generation int64 // of the order that was carried out; -1 where the row has no mark that can be read
 	MTU        int   // as requested; 0 for none
 	OFPort     int   // OpenFlow port number; 0 until ovs-vswitchd gives one, -1 where it failed to open the device
 	Error      string
@@ -357,11 +358,28 @@ func (s *Switch) Unplug(ctx context.Context, ifaceID string, generation int64) (
 	return wrote, nil
 }
 
-// AnyGeneration, given to [Switch.Unplug], is as new as any order.
+// AnyGeneration is a generation that is as new as any order, for [Switch.Unplug] and [Northbound.DeletePort].
 const AnyGeneration = math.MaxInt64
 
 // Interfaces returns what riser has plugged, ordered by port.
 func (s *Switch) Interfaces() ([]Interface, error) {
+	list, err := s.interfaces(func(row *interfaceRow) bool { return row.ExternalIDs[keyOwner] == s.cfg.Owner })
+	if err != nil {
+		return nil, fmt.Errorf("list interfaces: %w", err)
+	}
+	return list, nil
+}
+
+// InterfacesOf returns what anybody has plugged for a port, such as OVN itself where it plugs.
+func (s *Switch) InterfacesOf(ifaceID string) ([]Interface, error) {
+	list, err := s.interfaces(func(row *interfaceRow) bool { return row.ExternalIDs[keyIfaceID] == ifaceID && ifaceID != "" })
+	if err != nil {
+		return nil, fmt.Errorf("list interfaces of port %s: %w", ifaceID, err)
+	}
+	return list, nil
+}
+
+func (s *Switch) interfaces(wanted func(*interfaceRow) bool) ([]Interface, error) {
 	var list []Interface
 	err := s.view(func(r *replica) {
 		bridges := map[string]string{} // by UUID of a port
@@ -371,23 +389,23 @@ func (s *Switch) Interfaces() ([]Interface, error) {
 			}
 		}
 		for row := range all[interfaceRow](r) {
-			if row.ExternalIDs[keyOwner] != s.cfg.Owner {
+			if !wanted(row) {
 				continue
 			}
 			i := interfaceOf(row)
 			if port := portOf(r, row); port != nil {
 				i.Bridge = bridges[port.UUID]
 			}
+			if row.ExternalIDs[keyOwner] != s.cfg.Owner {
+				i.Owner = ownerOf(row.ExternalIDs)
+			}
 			list = append(list, i)
 		}
 	})
-	if err != nil {
-		return nil, fmt.Errorf("list interfaces: %w", err)
-	}
 	slices.SortFunc(list, func(a, b Interface) int {
 		return cmp.Or(strings.Compare(a.IfaceID, b.IfaceID), strings.Compare(a.Name, b.Name))
 	})
-	return list, nil
+	return list, err
 }
 
 func interfaceOf(row *interfaceRow) Interface {

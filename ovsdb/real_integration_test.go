@@ -3,11 +3,13 @@
 package ovsdb_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -166,6 +168,14 @@ func checkSouthbound(t *testing.T, endpoint string) {
 	b, err := s.PortBinding("up2")
 	if err != nil || b.Chassis != "chassis-dpu2" || b.RequestedChassis != "chassis-dpu2" || !b.Up {
 		t.Errorf("binding %+v, %v", b, err)
+	}
+}
+
+func TestAWrongValueIsNotTakenForAConflict(t *testing.T) {
+	n := openNorthbound(t, realCentral(t).endpoint)
+	_, err := n.SetPortGroup(t.Context(), ovsdb.PortGroup{Name: "pg", ACLs: []ovsdb.ACL{{Direction: "to-lport", Priority: 99999, Action: "drop"}}})
+	if err == nil || errors.Is(err, ovsdb.ErrConflict) || !strings.Contains(err.Error(), "99999") {
+		t.Errorf("got %v, want a refusal that names the value", err)
 	}
 }
 

@@ -154,7 +154,7 @@ func (s *session) call(ctx context.Context, method string, params any, handle fu
 	}
 	s.mu.Unlock()
 	if err := s.send(map[string]any{"method": method, "params": params, "id": id}); err != nil {
-		return fmt.Errorf("%s: %w", method, err)
+		return fmt.Errorf("%s: %w: %w", method, ErrNotConnected, err)
 	}
 	select {
 	case err := <-done:
@@ -163,7 +163,7 @@ func (s *session) call(ctx context.Context, method string, params any, handle fu
 		}
 		return nil
 	case <-s.closed:
-		return fmt.Errorf("%s: %w", method, s.failure())
+		return fmt.Errorf("%s: %w: %w", method, ErrNotConnected, s.failure())
 	case <-ctx.Done():
 		s.mu.Lock()
 		delete(s.pending, id)

@@ -254,6 +254,10 @@ func testForeign(t *testing.T, c card) {
 			if list, err := s.Interfaces(); err != nil || len(list) != 0 {
 				t.Errorf("riser claims %v, %v", list, err)
 			}
+			list, err := s.InterfacesOf(unique("a%d"))
+			if got := slices.Contains(tt.ids, "iface-id"); err != nil || got != (len(list) == 1 && list[0].Owner == tt.owner && list[0].Bridge == "br-int") {
+				t.Errorf("interfaces of the port: %+v, %v", list, err)
+			}
 		})
 	}
 }

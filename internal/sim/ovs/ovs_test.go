@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -174,11 +173,7 @@ func TestADeviceThatIsNotThereIsAnErrorUntilItIs(t *testing.T) {
 
 func TestServersEndAndStartAgain(t *testing.T) {
 	before := goleak.IgnoreCurrent()
-	dir, err := os.MkdirTemp("", "riser")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
+	dir := t.TempDir()
 	endpoint := "unix:" + filepath.Join(dir, "db.sock")
 	s, err := ovs.StartSwitch(ovs.SwitchConfig{Endpoint: endpoint})
 	if err != nil {
