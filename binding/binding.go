@@ -50,8 +50,7 @@ func New(o Options) *Binder {
 // Bind binds the port of a claim to the claimed function, within tx: it writes the port's binding and the order for the DPU. Binding again
 // what is bound changes nothing. owner is the port's device_owner ("compute:nova").
 //
-// The error is fault.Conflict when the card may not take ports, with the reason; the port then shows binding_failed once tx is committed by a
-// caller that keeps it.
+// The error is fault.Conflict when the card may not take ports, with the reason; nothing is changed then.
 func (b *Binder) Bind(ctx context.Context, tx *store.Tx, c *store.Claim, owner string) error {
 	p, err := tx.VPortForUpdate(ctx, c.Port)
 	if err != nil {

@@ -1,7 +1,6 @@
 package binding_test
 
 import (
-	"context"
 	"encoding/json"
 	"testing"
 	"time"
@@ -9,7 +8,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
-	"github.com/riser-project/riser/agent/wire"
 	"github.com/riser-project/riser/internal/sim/attachsim"
 	"github.com/riser-project/riser/network"
 	"github.com/riser-project/riser/placement"
@@ -105,6 +103,3 @@ func TestRunBindsByItself(t *testing.T) {
 		}
 	}
 }
-
-var _ = context.Background
-var _ = wire.Plug

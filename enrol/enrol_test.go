@@ -207,8 +207,10 @@ func TestASerialOfTwoDPUsIsRefusedUntilAnOperatorApproves(t *testing.T) {
 }
 
 func TestPlaceholdersAreNoSerials(t *testing.T) {
-	for _, serial := range []string{"", "N/A", "None", "000000", "Default string", "A,B", "  "} {
-		t.Run(serial, func(t *testing.T) {
+	for name, serial := range map[string]string{
+		"nothing": "", "N/A": "N/A", "None": "None", "zeros": "000000", "a default": "Default string", "a comma": "A,B", "blanks": "  ",
+	} {
+		t.Run(name, func(t *testing.T) {
 			w := attachsim.New(t)
 			w.Node("cmp1")
 			w.Report("cmp1", attachsim.Card(serial, 0x81, 1, 4))

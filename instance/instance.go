@@ -113,6 +113,9 @@ func (r *Runner) Create(ctx context.Context, spec Spec) (*store.Server, error) {
 		s.Flavor = *f
 		for _, a := range spec.Ports {
 			p, err := r.take(ctx, tx, s, a)
+			if fault.Is(err, fault.NotFound) {
+				return fault.New(fault.Invalid, "%w", err)
+			}
 			if err != nil {
 				return err
 			}
@@ -152,7 +155,7 @@ func (r *Runner) take(ctx context.Context, tx *store.Tx, s *store.Server, a Atta
 	p, err := tx.VPortForUpdate(ctx, a.Port)
 	switch {
 	case fault.Is(err, fault.NotFound):
-		return store.ServerPort{}, fault.New(fault.Invalid, "Port id %s could not be found.", a.Port)
+		return store.ServerPort{}, fault.New(fault.NotFound, "Port id %s could not be found.", a.Port)
 	case err != nil:
 		return store.ServerPort{}, err
 	case p.DeviceID != "" || p.HostID != "":

@@ -228,7 +228,7 @@ func (p *Placer) Claim(ctx context.Context, tx *store.Tx, r Request, host string
 		return nil, taken(host, refusal.text())
 	}
 	for i, port := range r.Ports {
-		c := &store.Claim{UUID: uuid.NewString(), Key: r.claimKey(port.ID), Port: port.ID, Server: r.Server}
+		c := &store.Claim{UUID: uuid.NewString(), Key: r.claimKey(port.ID), Port: port.ID, Server: r.Server, VF: store.AnyVF}
 		if port.Whole {
 			c.VF = store.WholePF
 		}

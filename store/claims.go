@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"time"
 
 	"github.com/riser-project/riser/fault"
@@ -19,8 +20,11 @@ const (
 	ClaimReleasing ClaimState = "releasing" // ordered to be unplugged; taken until the DPU has confirmed it
 )
 
-// WholePF is the VF number of a claim for a physical function as a whole.
-const WholePF = -1
+// VF numbers of a claim that are none.
+const (
+	WholePF = -1 // the physical function as a whole
+	AnyVF   = -2 // asks for a free VF, whichever
+)
 
 // Claim is the right to use a function of a card. No two claims name the same function, and none names a VF of a PF that is claimed as a whole.
 type Claim struct {
@@ -30,7 +34,7 @@ type Claim struct {
 	Card            string // serial; for a card without one, host and slot
 	PF              string // address of the PF on the host
 	PFMAC           string // lower case with colons
-	VF              int    // number, or WholePF
+	VF              int    // number, or WholePF; AnyVF only in what is asked for
 	Address         string // of the function on the host
 	Vendor          string // four hexadecimal digits
 	Product         string
@@ -118,11 +122,11 @@ func (p *HostPF) CardKey() string {
 	return p.Host + "/" + p.Slot
 }
 
-// ClaimOn takes a function of the PF for c, whose UUID, Key, Port and Server are set: the free VF with the lowest number, or the PF itself when
-// c.VF is WholePF. It fills in the rest of c. The row of the PF is held until the transaction ends, so that two claimants of one PF go one
-// after the other, and neither ever has to try again.
+// ClaimOn takes a function of the PF for c, whose UUID, Key, Port, Server and VF are set: the VF with that number, the free one with the lowest
+// number when it is AnyVF, or the PF itself when it is WholePF. It fills in the rest of c. The row of the PF is held until the transaction
+// ends, so that two claimants of one PF go one after the other, and neither ever has to try again.
 //
-// The error is fault.Conflict when nothing is free, and fault.NotFound when the host does not have the PF any more.
+// The error is fault.Conflict when that is not free, and fault.NotFound when the host does not have the PF any more.
 func (tx *Tx) ClaimOn(ctx context.Context, pf *HostPF, c *Claim) error {
 	list, err := tx.HostPFs(ctx, PFQuery{Hosts: []string{pf.Host}, Address: pf.Address, Lock: true})
 	if err != nil {
@@ -136,13 +140,8 @@ func (tx *Tx) ClaimOn(ctx context.Context, pf *HostPF, c *Claim) error {
 	if err != nil {
 		return err
 	}
-	if c.VF == WholePF {
-		if len(taken) > 0 {
-			return fault.New(fault.Conflict, "PF %s of host %s is in use: %d of its functions are claimed.", pf.Address, pf.Host, len(taken))
-		}
-		c.Address, c.Product = pf.Address, pf.Product
-	} else if !freeVF(pf, taken, c) {
-		return fault.New(fault.Conflict, "PF %s of host %s has no free VF: %d of %d are claimed.", pf.Address, pf.Host, len(taken), pf.VFs)
+	if err := choose(pf, taken, c); err != nil {
+		return err
 	}
 	c.Host, c.Card, c.PF, c.PFMAC, c.Vendor = pf.Host, pf.CardKey(), pf.Address, pf.MAC, pf.Vendor
 	c.NUMA, c.PhysicalNetwork, c.State = pf.NUMA, pf.PhysicalNetwork, ClaimClaimed
@@ -176,11 +175,36 @@ func (tx *Tx) takenVFs(ctx context.Context, pf *HostPF) ([]int, error) {
 	return taken, err
 }
 
+// choose puts the function that c asks for into it.
+func choose(pf *HostPF, taken []int, c *Claim) error {
+	whole := len(taken) > 0 && taken[0] == WholePF
+	switch {
+	case whole:
+		return fault.New(fault.Conflict, "PF %s of host %s is claimed as a whole.", pf.Address, pf.Host)
+	case c.VF == WholePF && len(taken) > 0:
+		return fault.New(fault.Conflict, "PF %s of host %s is in use: %d of its functions are claimed.", pf.Address, pf.Host, len(taken))
+	case c.VF == WholePF:
+		c.Address, c.Product = pf.Address, pf.Product
+		return nil
+	case c.VF == AnyVF:
+		if !freeVF(pf, taken, c) {
+			return fault.New(fault.Conflict, "PF %s of host %s has no free VF: %d of %d are claimed.", pf.Address, pf.Host, len(taken), pf.VFs)
+		}
+		return nil
+	}
+	address, product, ok := pf.VF(c.VF)
+	if !ok {
+		return fault.New(fault.NotFound, "PF %s of host %s has no VF %d.", pf.Address, pf.Host, c.VF)
+	}
+	if slices.Contains(taken, c.VF) {
+		return fault.New(fault.Conflict, "VF %d of PF %s of host %s is claimed already.", c.VF, pf.Address, pf.Host)
+	}
+	c.Address, c.Product = address, product
+	return nil
+}
+
 // freeVF puts the lowest VF of the PF that is not in taken into c. taken is sorted.
 func freeVF(pf *HostPF, taken []int, c *Claim) bool {
-	if len(taken) > 0 && taken[0] == WholePF {
-		return false
-	}
 	for _, r := range pf.Ranges {
 		for vf := r.First; vf < r.First+r.Count; vf++ {
 			for len(taken) > 0 && taken[0] < vf {
