@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/riser-project/riser/driver"
 	"github.com/riser-project/riser/driver/fake"
@@ -20,7 +21,7 @@ func (s *settings) drivers() (map[string]driver.Driver, error) {
 	all := []driver.Driver{
 		fake.New(fakes),
 		fake.NewManual(),
-		redfish.New(redfish.Options{}),
+		redfish.New(redfish.Options{ReadTimeout: s.bmcTimeout, SendTimeout: min(s.bmcTimeout, 10*time.Second)}),
 	}
 	enabled := map[string]driver.Driver{}
 	for _, d := range all {

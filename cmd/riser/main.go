@@ -3,37 +3,33 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/riser-project/riser/api/baremetal"
+	"github.com/riser-project/riser/cli"
 )
 
 // version is set when riser is built for a release.
 var version = "devel"
 
-func main() { os.Exit(run(os.Args[1:])) }
-
-// run carries out one command line. Exit codes: 0 done, 1 failed, 2 wrong use.
-func run(args []string) int {
+func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	root := &cobra.Command{
-		Use: "riser", Short: "The control plane for servers and the DPUs inside them", SilenceErrors: true, SilenceUsage: true, Version: version,
+	code := cli.Execute(ctx, root())
+	stop()
+	os.Exit(code)
+}
+
+// root is the whole command line: the clients of package cli, and what runs a service.
+func root() *cobra.Command {
+	var history []cli.Change
+	for _, c := range baremetal.History() {
+		history = append(history, cli.Change{Minor: c.Minor, Text: c.Text})
 	}
-	root.SetArgs(args)
-	root.AddCommand(serveCommand())
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return 0
-	}
-	fmt.Fprintln(os.Stderr, "riser:", err)
-	var wrong *usageError
-	if errors.As(err, &wrong) {
-		return 2
-	}
-	return 1
+	cmd := cli.New(cli.Options{Version: version, History: history})
+	cmd.AddCommand(serveCommand(), demoCommand())
+	return cmd
 }

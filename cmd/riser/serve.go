@@ -1,13 +1,13 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/riser-project/riser/cli"
 	"github.com/riser-project/riser/config"
 )
 
@@ -24,10 +24,10 @@ func serveCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := config.Load(cmd.LocalNonPersistentFlags(), variables, set.file(os.Getenv), os.Environ(), "config", "help"); err != nil {
-				return usage(err)
+				return cli.Usagef("%w", err)
 			}
 			if err := set.check(); err != nil {
-				return usage(err)
+				return cli.Usagef("%w", err)
 			}
 			s, err := newServer(cmd.Context(), set, logger(cmd.ErrOrStderr(), set))
 			if err != nil {
@@ -58,17 +58,4 @@ func logger(w io.Writer, set *settings) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(w, opts))
 	}
 	return slog.New(slog.NewTextHandler(w, opts))
-}
-
-// usageError is wrong use of the command line: exit code 2.
-type usageError struct{ err error }
-
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
-
-func usage(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &usageError{fmt.Errorf("%w\nSee \"riser serve --help\"", err)}
 }

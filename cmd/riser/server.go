@@ -20,6 +20,8 @@ import (
 
 	"github.com/riser-project/riser/api/agents"
 	"github.com/riser-project/riser/api/baremetal"
+	"github.com/riser-project/riser/api/compute"
+	"github.com/riser-project/riser/api/networking"
 	"github.com/riser-project/riser/api/rest"
 	"github.com/riser-project/riser/binding"
 	"github.com/riser-project/riser/conductor"
@@ -48,6 +50,7 @@ type server struct {
 	backend network.Backend
 	enrol   *enrol.Enroller
 	binder  *binding.Binder
+	placer  *placement.Placer
 	runner  *instance.Runner
 	metrics *prometheus.Registry
 	seen    *prometheus.HistogramVec
@@ -93,8 +96,9 @@ func (s *server) build(ctx context.Context) (err error) {
 		FollowMoves: s.set.followMoves, Log: s.log.With("part", "enrol"),
 	})
 	s.binder = binding.New(binding.Options{DB: s.db, Backend: s.backend, PlugByOVN: s.set.plug == "ovn", Log: s.log.With("part", "binding")})
+	s.placer = placement.New(s.db)
 	s.runner = instance.New(instance.Options{
-		DB: s.db, Placer: placement.New(s.db), Binder: s.binder, Virt: virtDrivers(), NoWait: !s.set.waitForPlug, PlugTimeout: s.set.plugTimeout,
+		DB: s.db, Placer: s.placer, Binder: s.binder, Virt: virtDrivers(), NoWait: !s.set.waitForPlug, PlugTimeout: s.set.plugTimeout,
 		Log: s.log.With("part", "instance"),
 	})
 	s.metrics = prometheus.NewRegistry()
@@ -245,18 +249,23 @@ func (s *server) handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	mux.Handle(agents.Prefix, agents.New(agents.Options{DB: s.db, Enrol: s.enrol, Binding: s.binder, Observe: s.observe("agents"), Log: s.log}))
+	mux.Handle(agents.Prefix, agents.New(agents.Options{DB: s.db, Enrol: s.enrol, Binding: s.binder, Observe: s.observe, Log: s.log}))
+	mux.Handle(compute.Prefix, compute.New(compute.Options{
+		DB: s.db, Runner: s.runner, Placer: s.placer, Auth: auth, Endpoint: s.set.publicEndpoint, Observe: s.observe, Log: s.log,
+	}))
+	mux.Handle(networking.Prefix, networking.New(networking.Options{
+		DB: s.db, Binding: s.binder, Auth: auth, Endpoint: s.set.publicEndpoint, Observe: s.observe, Log: s.log,
+	}))
 	mux.Handle("/", baremetal.New(baremetal.Options{
-		DB: s.db, Intake: s.intake, Auth: auth, Observe: s.observe("baremetal"), Log: s.log,
+		DB: s.db, Intake: s.intake, Auth: auth, Observe: s.observe, Log: s.log,
 		Config: baremetal.Config{PublicEndpoint: s.set.publicEndpoint, Children: s.set.children, DefaultResourceClass: s.set.resource},
 	}))
 	return mux, nil
 }
 
-func (s *server) observe(string) func(method, pattern string, status int, took time.Duration) {
-	return func(method, pattern string, status int, took time.Duration) {
-		s.seen.WithLabelValues(method, pattern, fmt.Sprint(status)).Observe(took.Seconds())
-	}
+// observe counts a request of any API.
+func (s *server) observe(method, pattern string, status int, took time.Duration) {
+	s.seen.WithLabelValues(method, pattern, fmt.Sprint(status)).Observe(took.Seconds())
 }
 
 func (s *server) health(w http.ResponseWriter, r *http.Request) {
