@@ -60,10 +60,12 @@ type Request struct {
 	Body   string // JSON, at most 2 KiB
 	Size   int64  // of the body as it came, in bytes
 	Status int    // of the answer, 0 when none was given
+
+	read bool // of IPMI: the command changes nothing
 }
 
-// keep is how many requests a controller remembers; readings beyond it are forgotten first.
-const keep = 2000
+// memory is how many requests a controller remembers; readings beyond it are forgotten first.
+const memory = 2000
 
 func newController(m *Machine, o Options) (*Controller, error) {
 	c := &Controller{
@@ -117,7 +119,7 @@ func (c *Controller) Requests() []Request {
 // Changes returns the requests that were not readings or log-ins.
 func (c *Controller) Changes() []Request {
 	return slices.DeleteFunc(c.Requests(), func(r Request) bool {
-		return r.Method == http.MethodGet || r.Method == http.MethodHead || strings.Contains(r.Path, "/SessionService/Sessions")
+		return r.read || r.Method == http.MethodGet || r.Method == http.MethodHead || strings.Contains(r.Path, "/SessionService/Sessions")
 	})
 }
 
@@ -235,16 +237,21 @@ func (c *Controller) record(r *http.Request, p payload) (done func(status int)) 
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.requests) >= keep {
-		i := max(slices.IndexFunc(c.requests, func(r *Request) bool { return r.Method == http.MethodGet }), 0)
-		c.requests = slices.Delete(c.requests, i, i+1)
-	}
-	c.requests = append(c.requests, req)
+	c.keep(req)
 	return func(status int) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		req.Status = status
 	}
+}
+
+// keep remembers a request. The controller's lock is held.
+func (c *Controller) keep(r *Request) {
+	if len(c.requests) >= memory {
+		i := max(slices.IndexFunc(c.requests, func(r *Request) bool { return r.read || r.Method == http.MethodGet }), 0)
+		c.requests = slices.Delete(c.requests, i, i+1)
+	}
+	c.requests = append(c.requests, r)
 }
 
 func masked(v any) any {

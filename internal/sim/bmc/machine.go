@@ -48,7 +48,8 @@ type Identity struct {
 type Machine struct {
 	Identity
 	Controller *Controller
-	Slot       int // of a card, from 1; 0 for a host
+	IPMI       *IPMI // nil without Options.IPMI
+	Slot       int   // of a card, from 1; 0 for a host
 
 	server    *Server
 	number    int // of the server

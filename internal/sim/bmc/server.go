@@ -5,20 +5,24 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/bougou/go-ipmi/pkg/types"
 )
 
 // Options describe a simulated server. The zero value is a host without cards that is off, with quick physics.
 type Options struct {
-	Number   int    // of the server in its fleet: makes serials, UUIDs and MAC addresses of its own
-	Cards    int    // BlueField-3 cards in its slots
-	On       bool   // the host is on, and booted, at the start
-	Supply   bool   // the cards have a power supply of their own
-	Aux      bool   // the slots do not feed the cards' controllers while the host is off, so these vanish with it
-	TLS      bool   // the controllers speak HTTPS, with a certificate of their own
-	Listen   string // IP address to listen on; 127.0.0.1
-	Username string // root
-	Password string // 0penBmc
-	Sessions int    // that a controller keeps at once; 8
+	Number   int                   // of the server in its fleet: makes serials, UUIDs and MAC addresses of its own
+	Cards    int                   // BlueField-3 cards in its slots
+	On       bool                  // the host is on, and booted, at the start
+	Supply   bool                  // the cards have a power supply of their own
+	Aux      bool                  // the slots do not feed the cards' controllers while the host is off, so these vanish with it
+	IPMI     bool                  // the controllers speak IPMI too
+	Ciphers  []types.CipherSuiteID // of IPMI; 3 and 17
+	TLS      bool                  // the controllers speak HTTPS, with a certificate of their own
+	Listen   string                // IP address to listen on; 127.0.0.1
+	Username string                // root
+	Password string                // 0penBmc
+	Sessions int                   // that a controller keeps at once; 8
 	Timing   Timing
 }
 
@@ -44,6 +48,9 @@ func NewServer(o Options) (*Server, error) {
 	if o.Listen == "" {
 		o.Listen = "127.0.0.1"
 	}
+	if len(o.Ciphers) == 0 {
+		o.Ciphers = []types.CipherSuiteID{types.CipherSuiteID3, types.CipherSuiteID17}
+	}
 	if o.Sessions == 0 {
 		o.Sessions = 8
 	}
@@ -66,6 +73,12 @@ func NewServer(o Options) (*Server, error) {
 			return nil, errors.Join(err, s.Close())
 		}
 		m.Controller = c
+		if !o.IPMI {
+			continue
+		}
+		if m.IPMI, err = newIPMI(c, o); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
 	}
 	return s, nil
 }
@@ -132,6 +145,9 @@ func (s *Server) Close() error {
 	for _, m := range s.machines() {
 		if m.Controller != nil {
 			errs = append(errs, m.Controller.close())
+		}
+		if m.IPMI != nil {
+			errs = append(errs, m.IPMI.close())
 		}
 	}
 	return errors.Join(errs...)
