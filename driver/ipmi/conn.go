@@ -137,19 +137,28 @@ const (
 	flagEFI        = 0x20
 )
 
-// BootDevice reads the boot flags (parameter 5 of section 28.13).
-func (c *Conn) BootDevice(ctx context.Context) (device string, persistent bool, err error) {
+// bootFlags reads the boot flags (parameter 5 of section 28.13): the first byte of flags, and the device, "" for one that is not known.
+func (c *Conn) bootFlags(ctx context.Context) (flags byte, device string, err error) {
 	answer, err := c.ask(ctx, "boot flags", chassis, getBoot, 5, 0, 0)
-	if err != nil || len(answer) < 4 || answer[2]&flagValid == 0 {
-		return "", false, err
+	if err != nil || len(answer) < 4 {
+		return 0, "", err
 	}
 	selector := answer[3] >> 2 & 0x0f
 	for _, d := range devices {
 		if d.selector == selector {
-			return d.name, answer[2]&flagPersistent != 0, nil
+			return answer[2], d.name, nil
 		}
 	}
-	return "", false, nil
+	return answer[2], "", nil
+}
+
+// BootDevice reads the boot flags. Flags that are not valid, as after the boot they were for, are no device.
+func (c *Conn) BootDevice(ctx context.Context) (device string, persistent bool, err error) {
+	flags, device, err := c.bootFlags(ctx)
+	if err != nil || flags&flagValid == 0 || device == "" {
+		return "", false, err
+	}
+	return device, flags&flagPersistent != 0, nil
 }
 
 // SetBootDevice writes the boot flags, with the UEFI bit for a node that boots so, and reads them back. A device that the controller
@@ -183,7 +192,9 @@ func (c *Conn) SetBootDevice(ctx context.Context, device string, persistent bool
 	if sent != nil && (!fault.Is(sent, fault.Timeout) || ctx.Err() != nil) {
 		return sent
 	}
-	got, kept, err := c.BootDevice(ctx)
+	// The valid bit is not looked at: some controllers never show it.
+	now, got, err := c.bootFlags(ctx)
+	kept := now&flagPersistent != 0
 	switch {
 	case fault.Is(err, fault.Unsupported) || fault.Is(err, fault.NotFound):
 		return sent // the controller cannot be asked

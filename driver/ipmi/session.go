@@ -110,6 +110,9 @@ func (s *session) open(ctx context.Context, suite types.CipherSuiteID) (lacks bo
 
 // lacks reports whether an error of logging in means that the controller does not have the suite.
 func (s *session) lacks(err error) bool {
+	if errors.Is(err, types.ErrUnpackedDataTooShort) {
+		return true // a refusal in short form (section 13.18): the library does not read its reason, and the suite is the most likely
+	}
 	var status *types.RmcpStatusError
 	if !errors.As(err, &status) {
 		return false
@@ -130,7 +133,7 @@ func (s *session) refusal(err error) error {
 	case errors.Is(err, client.ErrRAKPAuthentication):
 		return fault.New(fault.Unauthorized, "BMC %s refused the credentials; correct ipmi_username and ipmi_password (it is not tried again, so the account is not locked)", at)
 	case s.lacks(err):
-		return fault.New(fault.Invalid, "BMC %s does not have the cipher suite; set ipmi_cipher_suite to one that it has (17, 12, 8 or 3)", at)
+		return fault.New(fault.Invalid, "BMC %s refused a session with this cipher suite; set ipmi_cipher_suite to one that it has (17, 12, 8 or 3), and see that it has a session left", at)
 	case !errors.As(err, &status):
 		return s.meaning(err)
 	}
