@@ -260,7 +260,7 @@ func (c *Conn) probe(ctx context.Context, s *session) error {
 			continue
 		}
 		waiting, cancel := context.WithTimeout(ctx, every)
-		err := s.call(waiting, "echo", []any{}, func(json.RawMessage) error { return nil })
+		err := s.barrier(waiting)
 		cancel()
 		if err != nil {
 			return err

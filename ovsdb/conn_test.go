@@ -150,7 +150,7 @@ func TestARestartedServerIsReadAnew(t *testing.T) {
 
 func TestAServerThatHangsIsGivenUp(t *testing.T) {
 	sim := startSwitch(t, ovs.SwitchConfig{})
-	s := openSwitchAs(t, ovsdb.Config{Endpoint: sim.Endpoint(), StaleAfter: 150 * time.Millisecond})
+	s := openSwitchAs(t, ovsdb.Config{Endpoint: sim.Endpoint(), StaleAfter: 450 * time.Millisecond})
 	mustPlug(t, s, attach("pf0vf3", "a", 1))
 	sim.Freeze()
 	if _, err := s.Plug(t.Context(), attach("pf0vf3", "a", 2)); err == nil {

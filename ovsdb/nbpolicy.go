@@ -29,9 +29,8 @@ func (n *Northbound) SetDHCPOptions(ctx context.Context, d DHCPOptions) (bool, e
 		ids := n.marks(d.ExternalIDs, map[string]string{keyID: d.ID})
 		row := n.ownDHCP(r, d.ID)
 		if row == nil {
-			taken := where(marked(map[string]string{keyOwner: n.cfg.Owner, keyID: d.ID}))
 			return plan{
-				guards: []operation{expect(tableDHCPOptions, taken, "cidr")},
+				guards: absent(tableDHCPOptions, n.dhcpMarks(d.ID)).guards,
 				changes: []operation{insert(tableDHCPOptions, "dhcp", ovsdb.Row{
 					"cidr": d.CIDR, "options": mapOf(d.Options), "external_ids": mapOf(ids),
 				})},
@@ -56,7 +55,7 @@ func (n *Northbound) DeleteDHCPOptions(ctx context.Context, id string) (bool, er
 	wrote, err := n.write(ctx, func(r *replica) (plan, error) {
 		row := n.ownDHCP(r, id)
 		if row == nil {
-			return plan{}, nil
+			return absent(tableDHCPOptions, n.dhcpMarks(id)), nil
 		}
 		return n.removeOwned(tableDHCPOptions, row.UUID, row.ExternalIDs), nil
 	})
@@ -64,6 +63,11 @@ func (n *Northbound) DeleteDHCPOptions(ctx context.Context, id string) (bool, er
 		return false, fmt.Errorf("delete DHCP options %s: %w", id, err)
 	}
 	return wrote, nil
+}
+
+// dhcpMarks matches riser's row with that ID.
+func (n *Northbound) dhcpMarks(id string) ovsdb.Condition {
+	return marked(map[string]string{keyOwner: n.cfg.Owner, keyID: id})
 }
 
 func (n *Northbound) ownDHCP(r *replica, id string) *dhcpOptionsRow {
@@ -210,7 +214,7 @@ func (n *Northbound) DeletePortGroup(ctx context.Context, name string) (bool, er
 		row := byName[portGroupRow](r, name)
 		switch {
 		case row == nil:
-			return plan{}, nil
+			return absent(tablePortGroup, equals("name", name)), nil
 		case row.ExternalIDs[keyOwner] != n.cfg.Owner:
 			return plan{}, n.foreign(tablePortGroup, name, row.ExternalIDs)
 		}
@@ -293,7 +297,7 @@ func (n *Northbound) DeleteAddressSet(ctx context.Context, name string) (bool, e
 		row := byName[addressSetRow](r, name)
 		switch {
 		case row == nil:
-			return plan{}, nil
+			return absent(tableAddressSet, equals("name", name)), nil
 		case row.ExternalIDs[keyOwner] != n.cfg.Owner:
 			return plan{}, n.foreign(tableAddressSet, name, row.ExternalIDs)
 		}

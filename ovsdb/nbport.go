@@ -155,7 +155,7 @@ func (n *Northbound) DeletePort(ctx context.Context, name string, generation int
 		row, err := n.ownPort(r, name, generation)
 		switch {
 		case errors.Is(err, ErrNotFound):
-			return plan{}, nil
+			return absent(tableLogicalSwitchPort, equals("name", name)), nil
 		case err != nil:
 			return plan{}, err
 		}

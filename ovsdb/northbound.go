@@ -69,7 +69,7 @@ func (n *Northbound) SetSwitch(ctx context.Context, l LogicalSwitch) (bool, erro
 		switch {
 		case errors.Is(err, ErrNotFound):
 			return plan{
-				guards: []operation{expect(tableLogicalSwitch, where(equals("name", l.Name)), "name")},
+				guards: absent(tableLogicalSwitch, equals("name", l.Name)).guards,
 				changes: []operation{insert(tableLogicalSwitch, "switch", ovsdb.Row{
 					"name": l.Name, "other_config": mapOf(l.OtherConfig), "external_ids": mapOf(ids),
 				})},
@@ -94,7 +94,7 @@ func (n *Northbound) DeleteSwitch(ctx context.Context, name string) (bool, error
 		row, err := n.ownSwitch(r, name)
 		switch {
 		case errors.Is(err, ErrNotFound):
-			return plan{}, nil
+			return absent(tableLogicalSwitch, equals("name", name)), nil
 		case err != nil:
 			return plan{}, err
 		case len(row.Ports) > 0:
@@ -185,6 +185,11 @@ func (n *Northbound) updateOwned(table, uuid string, ids map[string]string, chan
 
 func (n *Northbound) removeOwned(table, uuid string, ids map[string]string) plan {
 	return plan{guards: []operation{n.owned(table, uuid, ids)}, changes: []operation{remove(table, uuid)}}
+}
+
+// absent has the database confirm that there is no such row.
+func absent(table string, row ovsdb.Condition) plan {
+	return plan{guards: []operation{expect(table, where(row), "_uuid")}}
 }
 
 func setMap(changes ovsdb.Row, column string, have, want map[string]string) {

@@ -165,9 +165,12 @@ const tries = 8
 type plan struct{ guards, changes []operation }
 
 // write draws a plan upon the replica and sends it, anew when other writers overtook it. It returns whether there was
-// anything to change. With guards alone the database confirms that there is not; an empty plan is not sent.
+// anything to change. With guards alone the database confirms that there is not; an empty plan is not sent. A plan that
+// cannot be drawn is tried once more upon a replica that has caught up: what another client committed a moment ago,
+// such as the row that was not found, may still be on its way.
 func (c *Conn) write(ctx context.Context, draw func(*replica) (plan, error)) (bool, error) {
 	var last *refusal
+	var caughtUp bool
 	pause := time.Duration(0)
 	for range tries {
 		select {
@@ -176,6 +179,13 @@ func (c *Conn) write(ctx context.Context, draw func(*replica) (plan, error)) (bo
 			return false, ctx.Err()
 		}
 		s, p, err := c.plan(draw)
+		if err != nil && s != nil && !caughtUp {
+			caughtUp = true
+			if err := s.barrier(ctx); err != nil {
+				return false, err
+			}
+			continue
+		}
 		ops := slices.Concat(p.guards, p.changes)
 		if err != nil || len(ops) == 0 {
 			return false, err

@@ -16,10 +16,7 @@ type lab struct {
 }
 
 // ovnSuite is what OVN, the real one and the simulated one, makes of the rows that riser writes.
-var ovnSuite = []struct {
-	name string
-	test func(*testing.T, *bench)
-}{
+var ovnSuite = suite[*bench]{
 	{"a port goes up on the chassis that is named by host name, and down when it is unplugged", func(t *testing.T, b *bench) {
 		b.port("up1", 1, "dpu1.example")
 		b.plug(b.dpu1, "rep-up1", "up1", 1)
@@ -85,12 +82,10 @@ type bench struct {
 func runOVNSuite(t *testing.T, l lab) {
 	b := &bench{t: t, nb: openNorthbound(t, l.northbound), dpu1: openSwitch(t, l.dpu1), dpu2: openSwitch(t, l.dpu2)}
 	set(t, b.nb.SetSwitch, ovsdb.LogicalSwitch{Name: "net-1"}, true)
-	for _, tt := range ovnSuite {
-		t.Run(tt.name, func(t *testing.T) {
-			b.t = t
-			tt.test(t, b)
-		})
-	}
+	ovnSuite.run(t, func(t *testing.T) *bench {
+		b.t = t
+		return b
+	})
 }
 
 func (b *bench) port(name string, generation int64, chassis string) {

@@ -5,6 +5,7 @@ package ovsdb_test
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -80,7 +81,13 @@ func serveDB(t testing.TB, dir, name, schema string) string {
 	file, socket := filepath.Join(dir, name+".db"), filepath.Join(dir, name+".sock")
 	run(t, "ovsdb-tool", "create", file, schema)
 	daemon(t, dir, "ovsdb-server", file, "--remote=punix:"+socket, "-vconsole:warn", "--no-chdir", "--unixctl="+filepath.Join(dir, name+".ctl"))
-	await(t, "socket "+socket, func() bool { _, err := os.Stat(socket); return err == nil })
+	await(t, "socket "+socket, func() bool {
+		nc, err := net.Dial("unix", socket)
+		if err == nil {
+			_ = nc.Close()
+		}
+		return err == nil
+	})
 	return "unix:" + socket
 }
 
@@ -108,7 +115,7 @@ func realCard(t *testing.T) card {
 	return card{endpoint: endpoint, raw: r}
 }
 
-func TestSwitchOnOVSDBServer(t *testing.T) { runSwitchSuite(t, realCard) }
+func TestSwitchOnOVSDBServer(t *testing.T) { switchSuite.run(t, realCard) }
 
 func realCentral(t *testing.T) central {
 	need(t, "ovsdb-server", "ovsdb-tool", northboundSchema)
@@ -118,7 +125,7 @@ func realCentral(t *testing.T) central {
 	return central{endpoint: endpoint, raw: r}
 }
 
-func TestNorthboundOnOVSDBServer(t *testing.T) { runNorthboundSuite(t, realCentral) }
+func TestNorthboundOnOVSDBServer(t *testing.T) { northboundSuite.run(t, realCentral) }
 
 // realChassis starts Open vSwitch with a datapath that needs no kernel, and an ovn-controller on it.
 func realChassis(t *testing.T, name, southbound string) string {

@@ -136,6 +136,11 @@ func (s *session) send(v any) error {
 	return nil
 }
 
+// barrier returns when every update that the server made before is in the replica.
+func (s *session) barrier(ctx context.Context) error {
+	return s.call(ctx, "echo", []any{}, func(json.RawMessage) error { return nil })
+}
+
 // call sends a request and hands its result to handle, in order with all other messages. It returns when handle has.
 func (s *session) call(ctx context.Context, method string, params any, handle func(json.RawMessage) error) error {
 	if err := ctx.Err(); err != nil {

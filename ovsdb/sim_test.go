@@ -53,9 +53,9 @@ func TestOVNOnTheSimulator(t *testing.T) {
 	runOVNSuite(t, lab{northbound: ovn.Endpoint(), dpu1: dpu1.Endpoint(), dpu2: dpu2.Endpoint()})
 }
 
-func TestNorthboundOnTheSimulator(t *testing.T) { runNorthboundSuite(t, simCentral) }
+func TestNorthboundOnTheSimulator(t *testing.T) { northboundSuite.run(t, simCentral) }
 
-func TestSwitchOnTheSimulator(t *testing.T) { runSwitchSuite(t, simCard) }
+func TestSwitchOnTheSimulator(t *testing.T) { switchSuite.run(t, simCard) }
 
 func BenchmarkPlug(b *testing.B) {
 	for _, there := range []int{0, 1000} {

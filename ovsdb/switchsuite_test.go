@@ -15,6 +15,18 @@ import (
 	"github.com/riser-project/riser/ovsdb"
 )
 
+// suite is a list of tests that run over a real server and over a simulated one alike.
+type suite[T any] []struct {
+	name string
+	test func(*testing.T, T)
+}
+
+func (s suite[T]) run(t *testing.T, start func(*testing.T) T) {
+	for _, tt := range s {
+		t.Run(tt.name, func(t *testing.T) { tt.test(t, start(t)) })
+	}
+}
+
 // card is a switch with bridges br-int and br-ex, system-id chassis-dpu1 and host name dpu1.example.
 type card struct {
 	endpoint string
@@ -22,10 +34,7 @@ type card struct {
 }
 
 // switchSuite is what every server of database Open_vSwitch must let riser do.
-var switchSuite = []struct {
-	name string
-	test func(*testing.T, card)
-}{
+var switchSuite = suite[card]{
 	{"plug creates one interface with its marks", testPlugCreates},
 	{"plug replaces in one transaction", testPlugReplaces},
 	{"plug refuses", testPlugRefuses},
@@ -39,12 +48,6 @@ var switchSuite = []struct {
 	{"ovn-cms-options are added and never clobbered", testCMSOptions},
 	{"identity", testIdentity},
 	{"what was written is read back", testReadBack},
-}
-
-func runSwitchSuite(t *testing.T, start func(*testing.T) card) {
-	for _, tt := range switchSuite {
-		t.Run(tt.name, func(t *testing.T) { tt.test(t, start(t)) })
-	}
 }
 
 func openSwitch(t testing.TB, endpoint string) *ovsdb.Switch {

@@ -124,12 +124,8 @@ func (k *Kernel) setPort(p devlink.Port) {
 func (k *Kernel) RemovePort(id devlink.PortID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	i := k.find(id.Handle)
-	if i == nil {
-		return
-	}
-	if p, ok := i.ports[id.Index]; ok {
-		delete(i.ports, id.Index)
+	if p, ok := k.port(id); ok {
+		delete(k.find(id.Handle).ports, id.Index)
 		k.notify(cmdPortDel, p)
 	}
 }
@@ -138,29 +134,31 @@ func (k *Kernel) RemovePort(id devlink.PortID) {
 func (k *Kernel) Rename(id devlink.PortID, netdev string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	i := k.find(id.Handle)
-	if i == nil {
+	p, ok := k.port(id)
+	if !ok {
 		return
 	}
-	if p, ok := i.ports[id.Index]; ok {
-		p.Netdev = netdev
-		if netdev == "" {
-			p.Ifindex = 0
-		}
-		k.setPort(p)
+	if p.Netdev = netdev; netdev == "" {
+		p.Ifindex = 0
 	}
+	k.setPort(p)
 }
 
 // Port returns a port as it is now.
 func (k *Kernel) Port(id devlink.PortID) (devlink.Port, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	p, ok := k.port(id)
+	p.HWAddr = slices.Clone(p.HWAddr)
+	return p, ok
+}
+
+func (k *Kernel) port(id devlink.PortID) (devlink.Port, bool) {
 	i := k.find(id.Handle)
 	if i == nil {
 		return devlink.Port{}, false
 	}
 	p, ok := i.ports[id.Index]
-	p.HWAddr = slices.Clone(p.HWAddr)
 	return p, ok
 }
 

@@ -243,11 +243,7 @@ func (k *Kernel) dumpPorts(req netlink.Message) []datagram {
 }
 
 func (k *Kernel) setHWAddr(req netlink.Message, r request) []datagram {
-	i := k.find(r.port.Handle)
-	if i == nil {
-		return status(req, syscall.ENODEV)
-	}
-	p, ok := i.ports[r.port.Index]
+	p, ok := k.port(r.port)
 	switch {
 	case !ok:
 		return status(req, syscall.ENODEV)
