@@ -42,7 +42,7 @@ type Config struct {
 
 	DefaultResourceClass  string
 	DefaultConductorGroup string
-	DefaultInterfaces     node.Interfaces             // before the driver's own preference, where the driver supports them
+	DefaultInterfaces     node.Interfaces             // before the driver's own preference, where it supports them; storage noop
 	EnabledInterfaces     map[node.Interface][]string // implementations that may be used; a kind that is absent has no limit
 
 	NoAgent        bool     // close the calls of the agent: lookup, heartbeat, continue_inspection
@@ -71,6 +71,9 @@ func (c Config) filled() Config {
 	}
 	if c.ImageFormats == nil {
 		c.ImageFormats = []string{"raw", "gpt", "qcow2", "iso"}
+	}
+	if c.DefaultInterfaces == nil {
+		c.DefaultInterfaces = node.Interfaces{node.Storage: "noop"}
 	}
 	c.PublicEndpoint = strings.TrimSuffix(c.PublicEndpoint, "/")
 	return c
@@ -111,7 +114,9 @@ func (s *service) routes() []rest.Route {
 		s.rootRoutes(),
 		s.nodeRoutes(),
 		s.stateRoutes(),
+		s.targetRoutes(),
 		s.managementRoutes(),
+		s.vendorRoutes(),
 		s.portRoutes(),
 		s.portgroupRoutes(),
 		s.chassisRoutes(),
@@ -124,6 +129,8 @@ func (s *service) routes() []rest.Route {
 		s.vifRoutes(),
 		s.hardwareRoutes(),
 		s.historyRoutes(),
+		s.eventRoutes(),
+		s.agentRoutes(),
 		s.driverRoutes(),
 		s.conductorRoutes(),
 	)

@@ -3,7 +3,7 @@ package baremetal_test
 import "testing"
 
 func TestSmoke(t *testing.T) {
-	s := newServer(t)
+	s := newServer(t).idle()
 	id := s.node(obj{"name": "host-1"})
 	c := s.node(obj{"name": "dpu-1", "parent_node": "host-1"})
 	for _, p := range []string{"/", "/v1", "/v1/nodes", "/v1/nodes/" + id, "/v1/nodes/host-1/children", "/v1/nodes/" + c, "/v1/nodes/host-1/states", "/v1/nodes/host-1/validate", "/v1/drivers", "/v1/drivers/redfish", "/v1/conductors?detail=true", "/v1/ports", "/v1/nosuch", "/v1/nodes?fields=uuid,name&limit=1"} {

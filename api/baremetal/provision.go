@@ -160,7 +160,28 @@ func (s *service) provisionRequest(r *rest.Request, n *node.Node, b *provisionBo
 	if err := b.checkVerb(r, n, verb); err != nil {
 		return nil, err
 	}
-	return req, b.takeSteps(req)
+	if err := b.takeSteps(req); err != nil {
+		return nil, err
+	}
+	return req, s.checkLimits(r, req.Steps)
+}
+
+// checkLimits looks for every child that a step is limited to. The conductor's intake sees whether it is a child of the node.
+func (s *service) checkLimits(r *rest.Request, steps []node.Step) error {
+	return s.read(r, func(ctx context.Context, tx *store.Tx) error {
+		for _, st := range steps {
+			for _, ref := range st.LimitToChildren {
+				n, err := nodeByRef(ctx, r, ref, tx.Node)
+				if err == nil {
+					err = r.Permit(n)
+				}
+				if err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
 }
 
 // possible refuses a verb that the node's state does not have. The conductor's intake asks again, with the node held.

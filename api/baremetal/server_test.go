@@ -10,64 +10,51 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/riser-project/riser/api/baremetal"
 	"github.com/riser-project/riser/conductor"
 	"github.com/riser-project/riser/driver"
+	"github.com/riser-project/riser/driver/fake"
 	"github.com/riser-project/riser/fault"
 	"github.com/riser-project/riser/node"
+	"github.com/riser-project/riser/shard"
 	"github.com/riser-project/riser/step"
+	"github.com/riser-project/riser/step/steps"
 	"github.com/riser-project/riser/store"
 )
 
-// hardware is a hardware type that reaches no machine.
-type hardware struct {
-	name string
-	impl string
-}
+// redfish is a hardware type that reaches no machine.
+type redfish struct{ *fake.Driver }
 
-func (h hardware) Name() string { return h.name }
+func (redfish) Name() string { return "redfish" }
 
-func (h hardware) Interfaces() map[node.Interface][]string {
-	m := map[node.Interface][]string{}
-	for _, kind := range node.AllInterfaces {
-		m[kind] = []string{h.impl}
+func (redfish) Interfaces() map[node.Interface][]string {
+	return map[node.Interface][]string{
+		node.Power: {"redfish"}, node.Management: {"redfish", "noop"}, node.Boot: {"ipxe", "pxe"}, node.Deploy: {"direct"}, node.RAID: {"no-raid"},
 	}
-	m[node.Network], m[node.Storage] = []string{"noop", "flat"}, []string{"noop", "fake"}
-	for _, kind := range []node.Interface{node.BIOS, node.Console, node.Firmware, node.Inspect, node.RAID, node.Rescue, node.Vendor} {
-		m[kind] = append(m[kind], "no-"+string(kind))
-	}
-	return m
 }
 
-func (h hardware) Properties() []driver.Property {
-	return []driver.Property{{Key: "address", Description: "Address of the controller."}}
-}
-
-func (h hardware) Validate(info node.Object) error {
-	if h.impl != "fake" && info["address"] == nil {
-		return fault.New(fault.Invalid, "driver_info lacks address")
+func (redfish) Validate(info node.Object) error {
+	if info["redfish_address"] == nil {
+		return fault.New(fault.Invalid, "driver_info lacks redfish_address")
 	}
 	return nil
-}
-
-func (hardware) Address(node.Object) string { return "" }
-
-func (hardware) Open(context.Context, *node.Node) (driver.Conn, error) {
-	return nil, fault.New(fault.Unsupported, "this machine is not there")
 }
 
 // host is the conductor's name in the tests.
 const host = "conductor-1"
 
 type server struct {
-	*testing.T
+	testing.TB
 	http.Handler
-	db *store.DB
+	db     *store.DB
+	intake *conductor.Intake
 }
 
-// newServer starts the API on a store of its own, with a conductor that is alive and does nothing.
+// newServer starts the API on a store of its own, without a conductor.
 func newServer(t testing.TB, change ...func(*baremetal.Options)) *server {
 	t.Helper()
 	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "riser.db"), store.Options{})
@@ -75,27 +62,75 @@ func newServer(t testing.TB, change ...func(*baremetal.Options)) *server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	drivers := map[string]driver.Driver{"fake-hardware": hardware{"fake-hardware", "fake"}, "redfish": hardware{"redfish", "redfish"}}
-	if err := db.SaveConductor(t.Context(), store.Conductor{ID: "c1", Hostname: host, Drivers: []string{"fake-hardware", "redfish"}}); err != nil {
-		t.Fatal(err)
-	}
-	shards, err := db.PrepareLeases(t.Context(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := db.TakeLeases(t.Context(), "c1", shards, 1e12, 0); err != nil {
-		t.Fatal(err)
-	}
+	machines := fake.New(fake.Options{})
 	opts := baremetal.Options{
-		DB:     db,
-		Intake: &conductor.Intake{DB: db, Catalog: step.NewCatalog(), Drivers: drivers},
-		Log:    slog.New(slog.NewTextHandler(t.Output(), nil)),
+		DB: db,
+		Intake: &conductor.Intake{
+			DB: db, Catalog: step.NewCatalog(steps.All(), fake.Steps()),
+			Drivers: map[string]driver.Driver{"fake-hardware": machines, "redfish": redfish{machines}},
+		},
+		Config: baremetal.Config{EnabledInterfaces: map[node.Interface][]string{node.Network: {"noop", "flat"}}, DefaultInterfaces: node.Interfaces{
+			node.Network: "noop", node.Storage: "noop",
+		}},
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	for _, c := range change {
 		c(&opts)
 	}
-	tt, _ := t.(*testing.T)
-	return &server{T: tt, Handler: baremetal.New(opts), db: db}
+	s := &server{TB: t, Handler: baremetal.New(opts), db: db, intake: opts.Intake}
+	return s
+}
+
+// idle registers a conductor that is alive, holds every lease and does nothing.
+func (s *server) idle() *server {
+	s.Helper()
+	ctx := s.Context()
+	if err := s.db.SaveConductor(ctx, store.Conductor{ID: "c1", Hostname: host, Drivers: []string{"fake-hardware", "redfish"}}); err != nil {
+		s.Fatal(err)
+	}
+	shards, err := s.db.PrepareLeases(ctx, "")
+	if err != nil {
+		s.Fatal(err)
+	}
+	if _, err := s.db.TakeLeases(ctx, "c1", shards, time.Hour, 0); err != nil {
+		s.Fatal(err)
+	}
+	return s
+}
+
+// conducted runs a real conductor until the test ends.
+func (s *server) conducted() *server {
+	s.Helper()
+	c := conductor.New(conductor.Options{
+		DB: s.db, Holder: shard.New(s.db, shard.Options{ID: "c1", Hostname: host, Drivers: []string{"fake-hardware", "redfish"}}), Catalog: s.intake.Catalog, Drivers: s.intake.Drivers,
+		Config: conductor.Config{PollInterval: 5 * time.Millisecond, SyncInterval: -1},
+		Pace: driver.Pace{
+			Poll: time.Millisecond, Rest: time.Millisecond, Off: time.Second, SoftOff: time.Second, On: time.Second, Restart: time.Second,
+			Boot: time.Second, Hint: time.Millisecond,
+		},
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := c.Run(ctx, 0); err != nil {
+			s.Error(err)
+		}
+	})
+	s.Cleanup(func() { cancel(); wg.Wait() })
+	s.until("a conductor is alive", func() bool {
+		return len(s.must(http.StatusOK, http.MethodGet, "/v1/drivers", nil)["drivers"].([]any)) > 0
+	})
+	return s
+}
+
+// until waits for ok, which what describes.
+func (s *server) until(what string, ok func() bool) {
+	s.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			s.Fatalf("in vain: %s", what)
+		}
+	}
 }
 
 // answer is what came back.
