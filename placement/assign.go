@@ -60,8 +60,8 @@ func (a *assignment) place(i int) bool {
 				continue
 			}
 			before := a.numa
-			if a.numa < 0 && p.NUMA >= 0 && policy(a.r, port) != NUMAPreferred {
-				a.numa = p.NUMA
+			if n := policy(a.r, port); a.numa < 0 && (n == NUMARequired || n == NUMASocket) {
+				a.numa = p.NUMA // a server without a NUMA node gets that of its first port which requires one
 			}
 			a.plan, a.used[p] = append(a.plan, p), a.used[p]+need(port, p)
 			if a.place(i + 1) {
@@ -96,7 +96,7 @@ func (a *assignment) fits(port *Port, p *pfView, strict bool) bool {
 		}
 	}
 	if a.numa < 0 || p.NUMA == a.numa {
-		return a.numa < 0 || p.NUMA >= 0 || !strict
+		return true
 	}
 	switch policy(a.r, port) {
 	case NUMAPreferred:

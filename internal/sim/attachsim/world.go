@@ -30,6 +30,8 @@ type World struct {
 	Binder  *binding.Binder
 	Placer  *placement.Placer
 	Backend *fake.Backend
+
+	dpus []*DPU
 }
 
 // New returns a World on a new SQLite file. change may edit the options of enrolment.
@@ -161,7 +163,30 @@ func (w *World) DPU(serial, chassis string) *DPU {
 	w.T.Helper()
 	_, err := w.Enrol.DPUReport(w.T.Context(), serial, DPUReport(serial, chassis, 2))
 	w.Must(err)
-	return &DPU{Serial: serial, Chassis: chassis, w: w, plugged: map[string]wire.Order{}}
+	d := &DPU{Serial: serial, Chassis: chassis, w: w, plugged: map[string]wire.Order{}}
+	w.dpus = append(w.dpus, d)
+	return d
+}
+
+// Restart puts new parts of the control plane in the place of the old ones, which have lost what they did not keep in the store. The backend is
+// reached through wrap, if that is given.
+func (w *World) Restart(wrap func(network.Backend) network.Backend) {
+	var backend network.Backend = w.Backend
+	if wrap != nil {
+		backend = wrap(backend)
+	}
+	w.Placer = placement.New(w.DB)
+	w.Binder = binding.New(binding.Options{DB: w.DB, Backend: backend})
+}
+
+// Poll has every DPU carry out its orders once.
+func (w *World) Poll(ctx context.Context) error {
+	for _, d := range w.dpus {
+		if err := d.Poll(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Plugged returns the orders that the card has carried out, by port.
