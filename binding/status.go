@@ -159,7 +159,9 @@ func (b *Binder) settle(ctx context.Context, tx *store.Tx, p *store.VPort) error
 		return err
 	}
 	if c == nil {
-		p.Status, p.StatusReason = unbound(p)
+		if p.Status = network.StatusDown; p.VIFType != network.VIFFailed {
+			p.StatusReason = ""
+		}
 		return nil
 	}
 	chassis := "of card " + c.Card
@@ -201,13 +203,6 @@ func current(ctx context.Context, tx *store.Tx, p *store.VPort) (*store.Claim, *
 		return c, orders[0], nil
 	}
 	return nil, nil, nil
-}
-
-func unbound(p *store.VPort) (status, reason string) {
-	if p.VIFType == network.VIFFailed {
-		return network.StatusDown, p.StatusReason
-	}
-	return network.StatusDown, ""
 }
 
 // judge says how far a bound port is, and what it waits for or why it failed.

@@ -171,9 +171,8 @@ func (r *Runner) take(ctx context.Context, tx *store.Tx, s *store.Server, a Atta
 
 // command is what a request may ask of a server.
 type command struct {
-	task  string
-	from  []store.ServerState // states that allow it; nil means all
-	again bool                // asking again while it is under way is no error
+	task string
+	from []store.ServerState // states that allow it
 }
 
 var commands = map[string]command{

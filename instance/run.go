@@ -102,8 +102,10 @@ func (r *Runner) advance(ctx context.Context, s *store.Server) error {
 		switch {
 		case err == nil:
 			continue
-		case errors.Is(err, errGone), errors.Is(err, errWaiting), ctx.Err() != nil:
-			return nil
+		case errors.Is(err, errGone), errors.Is(err, errWaiting):
+			return nil //nolint:nilerr // there is nothing more to do now
+		case ctx.Err() != nil:
+			return ctx.Err()
 		case passes(err):
 			return errors.Join(err, r.say(ctx, s, err.Error()))
 		case s.Task == store.TaskDeleting:

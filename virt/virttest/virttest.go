@@ -57,26 +57,26 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func want(t *testing.T, h Harness, id string, state virt.State) {
+func want(t *testing.T, h Harness, state virt.State) {
 	t.Helper()
-	got, err := h.Driver.State(t.Context(), id)
+	got, err := h.Driver.State(t.Context(), one)
 	must(t, err)
 	if got != state {
-		t.Fatalf("domain %s is %s, want %s", id, got, state)
+		t.Fatalf("the domain is %s, want %s", got, state)
 	}
 }
 
 func life(t *testing.T, h Harness) {
 	ctx := t.Context()
-	want(t, h, one, virt.Absent)
+	want(t, h, virt.Absent)
 	must(t, h.Driver.Define(ctx, domain(one)))
-	want(t, h, one, virt.Stopped)
+	want(t, h, virt.Stopped)
 	must(t, h.Driver.Start(ctx, one))
-	want(t, h, one, virt.Running)
+	want(t, h, virt.Running)
 	must(t, h.Driver.Stop(ctx, one, true))
-	want(t, h, one, virt.Stopped)
+	want(t, h, virt.Stopped)
 	must(t, h.Driver.Destroy(ctx, one))
-	want(t, h, one, virt.Absent)
+	want(t, h, virt.Absent)
 }
 
 func repeat(t *testing.T, h Harness) {
@@ -90,7 +90,7 @@ func repeat(t *testing.T, h Harness) {
 	twice(func() error { return h.Driver.Define(ctx, domain(one, h.Functions[0])) })
 	twice(func() error { return h.Driver.Start(ctx, one) })
 	twice(func() error { return h.Driver.Define(ctx, domain(one, h.Functions[0])) })
-	want(t, h, one, virt.Running)
+	want(t, h, virt.Running)
 	twice(func() error { return h.Driver.Attach(ctx, one, function) })
 	twice(func() error { return h.Driver.Detach(ctx, one, function.Address) })
 	twice(func() error { return h.Driver.Stop(ctx, one, true) })
