@@ -101,13 +101,16 @@ func (p *play) enrol(ctx context.Context) error {
 		return fmt.Errorf("the node list shows %d nodes and /children %d, want 1 and %d", len(parents), len(p.children), len(p.cards))
 	}
 	p.say("GET /v1/nodes shows %d node; GET /v1/nodes/%s/children shows %d", len(parents), hostNode, len(p.children))
-	p.block("tree", p.children, p.tree(parents[0])...)
+	if n, err = p.api.Node(ctx, hostNode); err != nil {
+		return err
+	}
+	p.block("tree", p.children, p.tree(n)...)
 	p.remember(took, "one node by hand, its cards by themselves", fmt.Sprintf("%d child nodes, each serial told by three sides", len(p.children)))
 	return nil
 }
 
 // tree draws the machines.
-func (p *play) tree(host client.Node) []string {
+func (p *play) tree(host *client.Node) []string {
 	lines := []string{fmt.Sprintf("%s  %s  %s, %s", host.Name, host.Driver, host.Power, host.Provision)}
 	for i := range p.children {
 		c := &p.children[i]
@@ -151,24 +154,20 @@ func (p *play) clean(ctx context.Context, want node.State, list []node.Step) (*c
 }
 
 func (p *play) result(s *client.OperationStep) {
-	what := fmt.Sprintf("%-28s on %-18s", describe(s), s.Label())
+	what := fmt.Sprintf("%-27s on %-8s", s.Name(), s.Label())
 	switch s.State {
 	case "done":
-		p.did(s.Took(), "%s %s", what, strings.Join(s.Evidence, "; "))
+		p.did(s.Took(), "%s  done", what)
+		for _, e := range s.Evidence {
+			p.block("evidence", nil, "  "+e)
+		}
 	case "skipped":
-		p.did(0, "%s not again: %s", what, strings.Join(s.Evidence, "; "))
+		p.did(0, "%s  not again: %s", what, strings.Join(s.Evidence, "; "))
 	case "planned":
-		p.say("· %s not begun", what)
+		p.say("· %s  not begun", what)
 	default:
-		p.broke(s.Took(), "%s %s", what, s.State)
+		p.broke(s.Took(), "%s  %s", what, s.State)
 	}
-}
-
-func describe(s *client.OperationStep) string {
-	if s.Step == "set_boot_device" {
-		return "management.set_boot_device"
-	}
-	return s.Name()
 }
 
 func (p *play) machines() []*bmc.Machine {
@@ -186,14 +185,24 @@ func (p *play) received() string {
 			}
 		}
 		if len(got) > 0 {
-			p.block("received", got, fmt.Sprintf("%s received:", m.Name))
+			p.block("received", got, fmt.Sprintf("the BMC of %s:", p.owner(m)))
 			for _, g := range got {
 				p.block("received", nil, "  "+g)
 			}
 		}
-		all = append(all, fmt.Sprintf("%s %d", m.Name, len(got)))
+		all = append(all, fmt.Sprintf("%s %d", p.owner(m), len(got)))
 	}
 	return "commands: " + strings.Join(all, ", ")
+}
+
+// owner is the name of a machine's node.
+func (p *play) owner(m *bmc.Machine) string {
+	for i := range p.children {
+		if p.children[i].CardSerial() == m.Serial {
+			return p.children[i].Name
+		}
+	}
+	return hostNode
 }
 
 // jobA acts on the server and its cards with one list of steps.
@@ -224,8 +233,8 @@ func (p *play) failure(ctx context.Context) error {
 	if err := m.Controller.Tell("hang"); err != nil {
 		return err
 	}
-	list := []node.Step{step(node.Management, "set_boot_device", node.Object{"device": "disk"}, true)}
-	p.say("the BMC of %s accepts connections and says nothing; clean_steps: set_boot_device disk on all children", broken.Name)
+	list := []node.Step{step(node.Management, "set_boot_device", node.Object{"device": "uefihttp"}, true)}
+	p.say("the BMC of %s accepts connections and says nothing; clean_steps: set_boot_device uefihttp on all children", broken.Name)
 	start := time.Now()
 	n, _, err := p.clean(ctx, node.CleanFail, list)
 	if err != nil {
@@ -305,8 +314,11 @@ func (p *play) chain(port *client.Port) error {
 	}
 	p.block("pairing", nil, fmt.Sprintf("serial       %s -> child node %s -> chassis %s", port.Profile.CardSerial, child.Name, child.Chassis()))
 	rows, err := p.ovn.Rows("Logical_Switch_Port", ovs.Row{"name": port.ID})
-	if err != nil || len(rows) != 1 {
-		return fmt.Errorf("northbound rows of port %s: %d, %w", port.ID, len(rows), err)
+	if err != nil {
+		return err
+	}
+	if len(rows) != 1 {
+		return fmt.Errorf("the northbound database has %d rows for port %s, want 1", len(rows), port.ID)
 	}
 	p.block("northbound", rows[0], fmt.Sprintf("northbound   Logical_Switch_Port %s options %v up=%v", port.ID[:8], rows[0].Map("options"), rows[0]["up"]))
 	found := 0
@@ -361,8 +373,12 @@ func (p *play) detach(ctx context.Context, server *client.Server, port *client.P
 	}
 	took := time.Since(start)
 	for _, c := range p.cards {
-		if rows, err := p.plugged(c, port.ID); err != nil || len(rows) > 0 {
-			return fmt.Errorf("%d representors are still plugged on %s, %w", len(rows), c.chassis, err)
+		rows, err := p.plugged(c, port.ID)
+		if err != nil {
+			return err
+		}
+		if len(rows) > 0 {
+			return fmt.Errorf("%d representors are still plugged on %s", len(rows), c.chassis)
 		}
 	}
 	p.did(took, "server deleted: representor unplugged, the card confirmed it, VF free, port %s", port.Status)

@@ -83,7 +83,7 @@ func build(ctx context.Context, dir string, o Options) (_ *world, err error) {
 		Database: "sqlite:" + filepath.Join(dir, "riser.db"), Northbound: w.ovn.Endpoint(), Credentials: creds, Patience: time.Second,
 		Pace: driver.Pace{
 			Poll: 20 * time.Millisecond, Rest: 50 * time.Millisecond, Off: 5 * time.Second, SoftOff: 10 * time.Second, On: 5 * time.Second,
-			Restart: 5 * time.Second, Boot: 10 * time.Second, Hint: time.Second,
+			Restart: 5 * time.Second, Boot: 10 * time.Second, Hint: 400 * time.Millisecond,
 		},
 	})
 	if err != nil {
