@@ -103,7 +103,7 @@ func (r *Runner) advance(ctx context.Context, s *store.Server) error {
 		case err == nil:
 			continue
 		case errors.Is(err, errGone), errors.Is(err, errWaiting):
-			return nil //nolint:nilerr // there is nothing more to do now
+			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case passes(err):
