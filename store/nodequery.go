@@ -179,12 +179,15 @@ func (tx *Tx) Nodes(ctx context.Context, q NodeQuery) ([]*node.Node, error) {
 	keep := keepColumns(q.Columns)
 	query := "SELECT " + nodes.names("", keep) + ", id, version FROM nodes" + w.sql() + order
 	var list []*node.Node
+	var row node.Node // the destinations are made once and filled again for each row
+	dests := append(nodes.dests(&row, keep), &row.ID, &row.Version)
 	err = tx.each(ctx, query, w.args, func(rows *sql.Rows) error {
-		n := &node.Node{}
-		if err := rows.Scan(append(nodes.dests(n, keep), &n.ID, &n.Version)...); err != nil {
+		row = node.Node{}
+		if err := rows.Scan(dests...); err != nil {
 			return err
 		}
-		list = append(list, n)
+		n := row
+		list = append(list, &n)
 		return nil
 	})
 	return list, err

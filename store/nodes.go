@@ -51,7 +51,7 @@ var nodes = table[nn]{"nodes", []column[nn]{
 	jsonText("deploy_step", func(n *nn) *node.Object { return &n.DeployStep }),
 	jsonText("service_step", func(n *nn) *node.Object { return &n.ServiceStep }),
 	text("resource_class", func(n *nn) *string { return &n.ResourceClass }),
-	jsonText("interfaces", func(n *nn) *node.Interfaces { return &n.Interfaces }),
+	sharedText("interfaces", func(n *nn) *node.Interfaces { return &n.Interfaces }),
 	text("conductor_group", func(n *nn) *string { return &n.ConductorGroup }),
 	optional("automated_clean", func(n *nn) **bool { return &n.AutomatedClean }),
 	boolean("protected", func(n *nn) *bool { return &n.Protected }),

@@ -90,7 +90,7 @@ func (s *service) listConductors(r *rest.Request) (*rest.Response, error) {
 		views = views[i+1:]
 	}
 	views = views[:min(len(views), p.limit)]
-	return collection(r, "conductors", p, plan, views, func(v *conductorView) string { return v.Hostname }), nil
+	return collectionOf(r, "conductors", p, plan, views, func(v *conductorView) string { return v.Hostname }), nil
 }
 
 func cmpText(a, b string) int {

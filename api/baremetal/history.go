@@ -77,7 +77,7 @@ func (s *service) listHistory(r *rest.Request) (*rest.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return collection(r, "history", p, plan, views, func(v *eventView) string { return v.UUID }), nil
+	return collectionOf(r, "history", p, plan, views, func(v *eventView) string { return v.UUID }), nil
 }
 
 // showHistory answers GET /v1/nodes/{node}/history/{event}.

@@ -78,20 +78,19 @@ func (k *kind[T, V]) page(s *service, r *rest.Request, list func(context.Context
 	if err != nil {
 		return nil, err
 	}
-	var views []*V
-	var last string
-	err = s.read(r, func(ctx context.Context, tx *store.Tx) error {
-		found, err := list(ctx, tx, r, p.cut())
-		for _, v := range found {
-			views = append(views, k.show(v, r))
-			last = k.record(v).UUID
-		}
+	var found []*T
+	err = s.read(r, func(ctx context.Context, tx *store.Tx) (err error) {
+		found, err = list(ctx, tx, r, p.cut())
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return collection(r, k.key, p, plan, views, func(*V) string { return last }), nil
+	last := ""
+	if len(found) > 0 {
+		last = k.record(found[len(found)-1]).UUID
+	}
+	return collection(r, k.key, p, len(found), func(b []byte, i int) []byte { return plan.Append(b, k.show(found[i], r)) }, last), nil
 }
 
 // shows answers GET on one.

@@ -138,16 +138,33 @@ func queryBool(q url.Values, key string) (*bool, error) {
 	return &b, nil
 }
 
-// collection writes a list of x as {"<key>": [...], "next": "..."}.
-func collection[T any](r *rest.Request, key string, p *page, plan *rest.Plan[T], list []*T, uuid func(*T) string) *rest.Response {
-	b := make([]byte, 0, 256+len(list)*320)
-	b = append(rest.AppendString(append(b, '{'), key), ':')
-	b = rest.AppendList(b, list, plan.Append)
-	if len(list) > 0 && len(list) == p.limit {
+// collection writes n objects as {"<key>": [...], "next": "..."}. one appends the i-th; last is the UUID of the last, for the next page.
+func collection(r *rest.Request, key string, p *page, n int, one func(b []byte, i int) []byte, last string) *rest.Response {
+	b := append(rest.AppendString([]byte{'{'}, key), ':', '[')
+	for i := range n {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = one(b, i)
+		if i == 0 { // the others will be about as long
+			b = slices.Grow(b, n*(len(b)+len(b)/8))
+		}
+	}
+	b = append(b, ']')
+	if n > 0 && n == p.limit {
 		b = append(b, `,"next":`...)
-		b = rest.AppendString(b, p.next(r, uuid(list[len(list)-1])))
+		b = rest.AppendString(b, p.next(r, last))
 	}
 	return rest.OK(append(b, '}'))
+}
+
+// collectionOf is collection for views that are there already.
+func collectionOf[V any](r *rest.Request, key string, p *page, plan *rest.Plan[V], views []*V, id func(*V) string) *rest.Response {
+	last := ""
+	if len(views) > 0 {
+		last = id(views[len(views)-1])
+	}
+	return collection(r, key, p, len(views), func(b []byte, i int) []byte { return plan.Append(b, views[i]) }, last)
 }
 
 // filter is a query key that narrows a list.

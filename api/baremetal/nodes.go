@@ -104,7 +104,7 @@ func (s *service) nodeList(r *rest.Request, q store.NodeQuery) (*rest.Response, 
 	if err := pin(r, "baremetal:node:list_all", &q.Project); err != nil {
 		return nil, err
 	}
-	var list []*nodeView
+	var resp *rest.Response
 	err = s.read(r, func(ctx context.Context, tx *store.Tx) error {
 		f := nodeFilter{NodeQuery: q}
 		if err := applyFilters(r, s.nodeFilters(), &f); err != nil {
@@ -117,13 +117,18 @@ func (s *service) nodeList(r *rest.Request, q store.NodeQuery) (*rest.Response, 
 		if err != nil {
 			return err
 		}
-		list, err = nodeViews(ctx, tx, r, found, plan)
-		return err
+		show, err := nodeShower(ctx, tx, r, found, plan)
+		if err != nil {
+			return err
+		}
+		last := ""
+		if len(found) > 0 {
+			last = found[len(found)-1].UUID
+		}
+		resp = collection(r, "nodes", p, len(found), func(b []byte, i int) []byte { return show(b, found[i]) }, last)
+		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return collection(r, "nodes", p, plan, list, func(v *nodeView) string { return v.UUID }), nil
+	return resp, err
 }
 
 // listFieldsAt are the fields of a plain list at a version: name came later than the rest.
@@ -159,8 +164,8 @@ func pin(r *rest.Request, rule string, project *string) error {
 	return err
 }
 
-// nodeViews turns nodes into what plan shows, and reads what of it is not in the nodes' rows.
-func nodeViews(ctx context.Context, tx *store.Tx, r *rest.Request, list []*node.Node, plan *rest.Plan[nodeView]) ([]*nodeView, error) {
+// nodeShower reads what plan shows of the nodes beyond their rows, and returns what appends one of them as JSON.
+func nodeShower(ctx context.Context, tx *store.Tx, r *rest.Request, list []*node.Node, plan *rest.Plan[nodeView]) (func([]byte, *node.Node) []byte, error) {
 	var hosts map[int]string
 	var err error
 	if plan.Has("conductor") {
@@ -174,26 +179,24 @@ func nodeViews(ctx context.Context, tx *store.Tx, r *rest.Request, list []*node.
 		}
 	}
 	base := r.Endpoint()
-	views := make([]*nodeView, len(list))
-	all := make([]nodeView, len(list))
-	for i, n := range list {
-		views[i] = &all[i]
-		views[i].show(n, r.Version, base, hosts[n.Lease])
-	}
-	return views, nil
+	var v nodeView // one for all: they are shown one after another
+	return func(b []byte, n *node.Node) []byte {
+		v.show(n, r.Version, base, hosts[n.Lease])
+		return plan.Append(b, &v)
+	}, nil
 }
 
-// nodeBody returns the whole of n as JSON.
+// nodeBody returns n as JSON: the whole, or the named fields.
 func nodeBody(ctx context.Context, tx *store.Tx, r *rest.Request, n *node.Node, fields ...string) ([]byte, error) {
 	plan, err := nodes.Plan(r.Version, fields...)
 	if err != nil {
 		return nil, err
 	}
-	views, err := nodeViews(ctx, tx, r, []*node.Node{n}, plan)
+	show, err := nodeShower(ctx, tx, r, []*node.Node{n}, plan)
 	if err != nil {
 		return nil, err
 	}
-	return plan.Append(make([]byte, 0, 4096), views[0]), nil
+	return show(make([]byte, 0, 4096), n), nil
 }
 
 // showNode answers GET /v1/nodes/{node}.

@@ -135,7 +135,7 @@ func (s *service) listOperations(r *rest.Request) (*rest.Response, error) {
 		return nil, err
 	}
 	p.desc = true
-	return collection(r, "operations", p, plan, views, func(v *operationView) string { return v.UUID }), nil
+	return collectionOf(r, "operations", p, plan, views, func(v *operationView) string { return v.UUID }), nil
 }
 
 // showOperation answers GET /v1/nodes/{node}/operations/{operation}.
