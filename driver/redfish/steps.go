@@ -14,7 +14,7 @@ import (
 
 var (
 	anyFlow = []node.Flow{node.FlowClean, node.FlowDeploy, node.FlowService}
-	impls   = []string{"redfish"}
+	impls   = []string{"redfish", "bluefield"}
 )
 
 // Steps lists the steps of nodes with redfish interfaces (Ironic's names and arguments).
