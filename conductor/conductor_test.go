@@ -562,6 +562,17 @@ func TestRestartOfAServerThatCutsItsSlotsShutsTheCardsDown(t *testing.T) {
 	}
 }
 
+func TestARequestsTimeoutIsTheLimitOfItsPowerChange(t *testing.T) {
+	b := newBench(t)
+	b.node("n")
+	b.rack.with(func() { b.rack.machines["n"].state, b.rack.machines["n"].deaf = node.PowerOn, true })
+	b.must(b.intake.Power(t.Context(), "n", node.SoftPowerOff, 2*time.Second, ""))
+	n := b.when("n", "an error", func(n *node.Node) bool { return n.LastError != "" && n.Reservation == "" })
+	if !strings.Contains(n.LastError, "2s") {
+		t.Errorf("last_error %q does not tell the limit of 2s", n.LastError)
+	}
+}
+
 func TestPowerRefuses(t *testing.T) {
 	b := newBench(t)
 	b.node("n", func(n *node.Node) { n.DisablePowerOff = true })
@@ -685,7 +696,7 @@ func BenchmarkStepOn64Children(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer db.Close() //nolint:errcheck // the benchmark is over
+	defer db.Close()
 	r := newRack()
 	noop := step.Definition{Interface: node.Vendor, Name: "noop", Flows: []node.Flow{node.FlowClean}, Run: func(ctx context.Context, t *step.Task) (step.Result, error) {
 		c, err := t.Conn(ctx)

@@ -105,7 +105,7 @@ func (t *task) parentOn(ctx context.Context, pace driver.Pace) error {
 		return fmt.Errorf("parent node %s: %w", parent.Label(), err)
 	}
 	defer free()
-	defer conn.Close() //nolint:errcheck // the answers were read; nothing depends on the session's end
+	defer conn.Close()
 	p, ok := driver.As[driver.Power](conn)
 	if !ok {
 		return fmt.Errorf("parent node %s: %w", parent.Label(), driver.Unsupported("power control"))
@@ -174,7 +174,7 @@ func (t *task) childOff(ctx context.Context, c *node.Node, target node.PowerStat
 		return err
 	}
 	defer free()
-	defer conn.Close() //nolint:errcheck // the answers were read; nothing depends on the session's end
+	defer conn.Close()
 	if err := t.change(ctx, conn, c, target, pace); err != nil {
 		return err
 	}
@@ -221,7 +221,7 @@ func (r *run) powerOp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t := &task{run: r, row: row, node: nodes[0]}
+	t := r.task(row, nodes[0])
 	defer t.close()
 	err = r.powerAttempt(ctx, t)
 	if dropped(ctx, err) {
@@ -251,12 +251,10 @@ func (r *run) powerAttempt(ctx context.Context, t *task) error {
 	if t.node == nil {
 		return fault.New(fault.NotFound, "the node is gone")
 	}
-	pace := r.c.pace
 	if r.spec.Timeout > 0 {
 		limit := time.Duration(r.spec.Timeout) * time.Second
-		pace.Off, pace.SoftOff, pace.On, pace.Restart = limit, limit, limit, limit
+		t.pace.Off, t.pace.SoftOff, t.pace.On, t.pace.Restart = limit, limit, limit, limit
 	}
-	def := powerStep(r.spec.Target, pace)
-	_, err := t.attempt(ctx, def)
+	_, err := t.attempt(ctx, powerStep(r.spec.Target))
 	return err
 }

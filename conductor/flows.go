@@ -114,7 +114,7 @@ func (c *Conductor) look(ctx context.Context, n *node.Node) (node.PowerState, dr
 		return "", driver.Identity{}, err
 	}
 	defer free()
-	defer conn.Close() //nolint:errcheck // the answers were read; nothing depends on the session's end
+	defer conn.Close()
 	var power node.PowerState
 	if p, ok := driver.As[driver.Power](conn); ok {
 		if power, err = p.PowerState(ctx); err != nil {
@@ -161,9 +161,9 @@ func (r *run) tearDown(ctx context.Context) (failed string, err error) {
 	if row.State.Finished() {
 		return "", nil
 	}
-	t := &task{run: r, row: row, node: n}
+	t := r.task(row, n)
 	defer t.close()
-	if _, err := t.attempt(ctx, powerStep(node.PowerOff, r.c.pace)); err != nil {
+	if _, err := t.attempt(ctx, powerStep(node.PowerOff)); err != nil {
 		if dropped(ctx, err) {
 			return "", err
 		}
@@ -177,7 +177,7 @@ func (r *run) tearDown(ctx context.Context) (failed string, err error) {
 }
 
 // powerStep is a power target as a step.
-func powerStep(target node.PowerState, pace driver.Pace) *step.Definition {
+func powerStep(target node.PowerState) *step.Definition {
 	return &step.Definition{
 		Interface: node.Power, Name: string(target),
 		Run: func(ctx context.Context, t *step.Task) (step.Result, error) {
@@ -198,7 +198,7 @@ func (r *run) call(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t := &task{run: r, row: row, node: nodes[0]}
+	t := r.task(row, nodes[0])
 	defer t.close()
 	var answer any
 	switch {

@@ -30,6 +30,7 @@ type machine struct {
 	gate    chan struct{}
 	entered chan struct{} // gets a value when a command waits at the gate
 	slots   []*machine    // lose their power with it
+	deaf    bool          // accepts power commands and does nothing
 	noReset bool          // has no restart that keeps the slots powered
 	peak    int           // connections at the same time
 	open    int
@@ -136,6 +137,9 @@ func (c *rackConn) SendPower(ctx context.Context, cmd driver.PowerCommand) error
 		class = driver.Relative
 	}
 	return c.arrive(ctx, class, string(cmd), func(m *machine) {
+		if m.deaf {
+			return
+		}
 		switch cmd {
 		case driver.PowerOn:
 			m.state = node.PowerOn

@@ -63,7 +63,7 @@ func (r *run) load(ctx context.Context, rows []*store.OpStep) ([]*node.Node, err
 
 // one runs a step on one node and records how it ended. An error means that it was dropped, not that the step failed.
 func (r *run) one(ctx context.Context, row *store.OpStep, n *node.Node) error {
-	t := &task{run: r, row: row, node: n}
+	t := r.task(row, n)
 	defer t.close()
 	var res step.Result
 	def, err := t.define()
@@ -101,8 +101,13 @@ type task struct {
 	run  *run
 	row  *store.OpStep
 	node *node.Node
+	pace driver.Pace
 	conn driver.Conn
 	bmc  func() // gives the controller back
+}
+
+func (r *run) task(row *store.OpStep, n *node.Node) *task {
+	return &task{run: r, row: row, node: n, pace: r.c.pace}
 }
 
 func (t *task) define() (*step.Definition, error) {
@@ -180,7 +185,7 @@ func (t *task) task() *step.Task {
 		Node: t.node, Args: t.row.Args, Flow: flowOf(t.run.op.Kind), Attempt: t.row.Attempt, Evidence: t.evidence,
 		Conn: t.open,
 		Power: func(ctx context.Context, target node.PowerState) error {
-			return t.power(ctx, target, t.run.c.pace)
+			return t.power(ctx, target, t.pace)
 		},
 		Keep: func(ctx context.Context, key string, value any) error {
 			t.row.Kept = withKey(t.row.Kept, key, value)

@@ -16,14 +16,14 @@ func (r *run) alone(ctx context.Context, row *store.OpStep) error {
 	if err != nil {
 		return err
 	}
-	t := &task{run: r, row: row, node: nodes[0]}
+	t := r.task(row, nodes[0])
 	defer t.close()
 	def, err := t.define()
-	var res step.Result
 	if err == nil {
+		var res step.Result
 		if res, err = t.attempt(ctx, def); err == nil && res != step.Done {
 			t.close()
-			res, err = r.pause(ctx, t, def, res)
+			err = r.pause(ctx, t, def, res)
 		}
 	}
 	if dropped(ctx, err) {
@@ -39,7 +39,7 @@ func (r *run) alone(ctx context.Context, row *store.OpStep) error {
 }
 
 // pause shows the node as waiting or held until the step is done, its time is over, or an operator says what to do.
-func (r *run) pause(ctx context.Context, t *task, def *step.Definition, res step.Result) (step.Result, error) {
+func (r *run) pause(ctx context.Context, t *task, def *step.Definition, res step.Result) error {
 	ev, state := node.EvWait, store.OpWaiting
 	if res == step.Hold {
 		ev, state = node.EvHold, store.OpHeld
@@ -50,16 +50,16 @@ func (r *run) pause(ctx context.Context, t *task, def *step.Definition, res step
 			t.row.Deadline = r.c.db.Now().Add(r.waitLimit(def))
 		}
 		if err := r.enterPause(ctx, t.row, ev, state); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	r.idle.Store(true)
-	res, err := r.waitOut(ctx, t, def)
+	err := r.waitOut(ctx, t, def)
 	r.idle.Store(false)
 	if err != nil {
-		return res, err
+		return err
 	}
-	return res, r.leavePause(ctx)
+	return r.leavePause(ctx)
 }
 
 // enterPause records the wait with the node's state in one transaction. The node is free for others meanwhile.
@@ -83,24 +83,24 @@ func (r *run) enterPause(ctx context.Context, row *store.OpStep, ev node.Event, 
 }
 
 // waitOut returns when the wait is over.
-func (r *run) waitOut(ctx context.Context, t *task, def *step.Definition) (step.Result, error) {
+func (r *run) waitOut(ctx context.Context, t *task, def *step.Definition) error {
 	poll := time.NewTicker(r.c.cfg.PollInterval)
 	defer poll.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return 0, context.Cause(ctx)
+			return context.Cause(ctx)
 		case word := <-r.words:
 			over, err := r.obey(ctx, word, t.row, def)
 			if over || err != nil {
-				return step.Done, err
+				return err
 			}
 		case <-poll.C:
 			if r.op.State == store.OpHeld {
 				continue
 			}
 			if !t.row.Deadline.IsZero() && r.c.db.Now().After(t.row.Deadline) {
-				return 0, fault.New(fault.Timeout, "Timeout reached while waiting for callback: nothing was heard within %v", r.waitLimit(def))
+				return fault.New(fault.Timeout, "Timeout reached while waiting for callback: nothing was heard within %v", r.waitLimit(def))
 			}
 			if def.Poll == nil {
 				continue
@@ -108,7 +108,7 @@ func (r *run) waitOut(ctx context.Context, t *task, def *step.Definition) (step.
 			res, err := def.Poll(ctx, t.task())
 			t.close()
 			if err != nil || res == step.Done {
-				return res, err
+				return err
 			}
 		}
 	}

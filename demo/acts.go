@@ -129,28 +129,28 @@ func step(i node.Interface, name string, args node.Object, onChildren bool, only
 }
 
 // clean sends one manual clean to the host and tells each child's result. want is the state it should end in.
-func (p *play) clean(ctx context.Context, want node.State, list []node.Step) (*client.Node, []client.OperationStep, error) {
+func (p *play) clean(ctx context.Context, want node.State, list []node.Step) (*client.Node, error) {
 	for _, m := range p.machines() {
 		m.Controller.Forget()
 	}
 	if err := p.api.SetProvision(ctx, hostNode, client.Provision{Target: "clean", Steps: list}); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	n, err := p.api.WaitProvision(ctx, hostNode, "", nil)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	ops, err := p.api.Operations(ctx, hostNode, 1)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if n.Provision != want || len(ops) == 0 {
-		return nil, nil, fmt.Errorf("the clean ended in %q: %s", n.Provision, n.LastError)
+		return nil, fmt.Errorf("the clean ended in %q: %s", n.Provision, n.LastError)
 	}
 	for i := range ops[0].Steps {
 		p.result(&ops[0].Steps[i])
 	}
-	return n, ops[0].Steps, nil
+	return n, nil
 }
 
 func (p *play) result(s *client.OperationStep) {
@@ -216,7 +216,7 @@ func (p *play) jobA(ctx context.Context) error {
 		step(node.Power, "power_on", nil, false),
 	}
 	p.say("clean_steps: power_on on all children; set_boot_device pxe on all children; reboot on %s alone; power_on on the host", last)
-	if _, _, err := p.clean(ctx, node.Manageable, list); err != nil {
+	if _, err := p.clean(ctx, node.Manageable, list); err != nil {
 		return err
 	}
 	took := time.Since(start)
@@ -236,7 +236,7 @@ func (p *play) failure(ctx context.Context) error {
 	list := []node.Step{step(node.Management, "set_boot_device", node.Object{"device": "uefihttp"}, true)}
 	p.say("the BMC of %s accepts connections and says nothing; clean_steps: set_boot_device uefihttp on all children", broken.Name)
 	start := time.Now()
-	n, _, err := p.clean(ctx, node.CleanFail, list)
+	n, err := p.clean(ctx, node.CleanFail, list)
 	if err != nil {
 		return err
 	}
@@ -251,7 +251,7 @@ func (p *play) failure(ctx context.Context) error {
 		return err
 	}
 	start = time.Now()
-	if _, _, err = p.clean(ctx, node.Manageable, list); err != nil {
+	if _, err = p.clean(ctx, node.Manageable, list); err != nil {
 		return err
 	}
 	took := time.Since(start)

@@ -52,7 +52,7 @@ func (s *story) paint(c text.Color, v string) string {
 
 func (s *story) print(format string, args ...any) {
 	if !s.json {
-		fmt.Fprintf(s.out, format+"\n", args...) //nolint:errcheck // a story that nobody hears still ends
+		fmt.Fprintf(s.out, format+"\n", args...)
 	}
 }
 
@@ -62,7 +62,7 @@ func (s *story) emit(kind, line string, took time.Duration, data any) {
 	}
 	b, err := json.Marshal(event{time.Since(s.start).Seconds(), s.name, kind, line, took.Seconds(), data})
 	if err == nil {
-		fmt.Fprintln(s.out, string(b)) //nolint:errcheck // a story that nobody hears still ends
+		fmt.Fprintln(s.out, string(b))
 	}
 }
 

@@ -31,7 +31,7 @@ const (
 	hostNode   = "server-1"
 	hypervisor = "hypervisor-1"
 	user       = "root"
-	password   = "0penBmc-demo"
+	password   = "0penBmc-demo" //nolint:gosec // of simulated machines that last as long as the story
 	pfs        = 2
 	vfs        = 4
 )

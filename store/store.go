@@ -104,9 +104,10 @@ func (db *DB) openSQLite(path string, opts *Options) error {
 		return err
 	}
 	const pragmas = "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-8000)"
-	db.w = sql.OpenDB(connector{"file:" + path + pragmas + "&_txlock=immediate"})
+	file := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
+	db.w = sql.OpenDB(connector{file + pragmas + "&_txlock=immediate"})
 	db.w.SetMaxOpenConns(1)
-	db.r = sql.OpenDB(connector{"file:" + path + pragmas + "&_pragma=query_only(1)"})
+	db.r = sql.OpenDB(connector{file + pragmas + "&_pragma=query_only(1)"})
 	db.r.SetMaxOpenConns(max(4, runtime.NumCPU()))
 	db.r.SetMaxIdleConns(2)
 	return nil
@@ -203,7 +204,7 @@ func (tx *Tx) each(ctx context.Context, query string, args []any, scan func(*sql
 	if err != nil {
 		return err
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err below tells
+	defer rows.Close()
 	for rows.Next() {
 		if err := scan(rows); err != nil {
 			return err

@@ -57,6 +57,22 @@ func TestOneProcessPerSQLiteFile(t *testing.T) {
 	}
 }
 
+func TestAnyPathNamesADatabase(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a b.db", "a#b.db", "a?mode=memory.db", "50%25.db"} {
+		path := filepath.Join(dir, name)
+		db := open(t, path)
+		if err := db.Write(t.Context(), func(tx *store.Tx) error {
+			return tx.InsertNode(t.Context(), &node.Node{UUID: uuid.NewString(), Name: "n", Driver: "d", Provision: node.Enroll})
+		}); err != nil {
+			t.Error(err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+}
+
 func TestSecretsKey(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "riser.db")
 	reopen := func() error {

@@ -198,7 +198,7 @@ func readCredentials(path string) (*credentials, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--dpu-credentials-file: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // it was only read
+	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
