@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"github.com/riser-project/riser/driver"
+	"github.com/riser-project/riser/driver/bluefield"
 	"github.com/riser-project/riser/driver/fake"
+	"github.com/riser-project/riser/driver/ipmi"
 	"github.com/riser-project/riser/driver/redfish"
 	"github.com/riser-project/riser/step"
 	"github.com/riser-project/riser/step/steps"
@@ -18,10 +20,14 @@ func (s *settings) drivers() (map[string]driver.Driver, error) {
 	if err != nil {
 		return nil, err
 	}
+	web := redfish.New(redfish.Options{ReadTimeout: s.bmcTimeout, SendTimeout: min(s.bmcTimeout, 10*time.Second)})
+	lan := ipmi.New(ipmi.Options{Timeout: min(s.bmcTimeout, 5*time.Second)})
 	all := []driver.Driver{
 		fake.New(fakes),
 		fake.NewManual(),
-		redfish.New(redfish.Options{ReadTimeout: s.bmcTimeout, SendTimeout: min(s.bmcTimeout, 10*time.Second)}),
+		lan,
+		web,
+		bluefield.New(web, lan, bluefield.Options{}),
 	}
 	enabled := map[string]driver.Driver{}
 	for _, d := range all {
@@ -39,5 +45,5 @@ func (s *settings) drivers() (map[string]driver.Driver, error) {
 
 // catalog is the list of steps: those of every machine, and each driver's own.
 func catalog() *step.Catalog {
-	return step.NewCatalog(steps.All(), fake.Steps())
+	return step.NewCatalog(steps.All(), fake.Steps(), redfish.Steps(), bluefield.Steps())
 }

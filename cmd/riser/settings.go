@@ -116,7 +116,7 @@ func (s *settings) flags(set *pflag.FlagSet) {
 	set.StringVar(&s.plug, "plug", "agent", "who plugs representors: agent (riser's own) or ovn (ovn-controller's provider)")
 	set.BoolVar(&s.waitForPlug, "wait-for-plug", true, "a server is ACTIVE only when its ports are plugged")
 	set.DurationVar(&s.plugTimeout, "plug-timeout", 5*time.Minute, "how long a server waits for its ports")
-	set.StringVar(&s.dpuDriver, "dpu-driver", "redfish", "hardware type of child nodes that enrolment makes")
+	set.StringVar(&s.dpuDriver, "dpu-driver", "bluefield", "hardware type of child nodes that enrolment makes: bluefield, redfish or ipmi")
 	set.StringVar(&s.dpuCredentials, "dpu-credentials-file", "", "YAML file with username and password of the BMCs of such nodes, mode 0600")
 	set.DurationVar(&s.bmcTimeout, "bmc-timeout", 30*time.Second, "longest answer of a management controller to a question; commands have at most 10 s of it")
 	set.BoolVar(&s.followMoves, "follow-card-moves", false, "re-parent the node of a card that appears in another host once the old one reports it gone")
