@@ -51,6 +51,9 @@ func (t *task) change(ctx context.Context, conn driver.Conn, n *node.Node, targe
 	if !ok {
 		return driver.Unsupported("power control")
 	}
+	if own, ok := driver.As[driver.Paced](conn); ok {
+		pace = own.Pace()
+	}
 	boot, _ := driver.As[driver.Boot](conn)
 	seen, err := driver.ChangePower(ctx, p, boot, target, pace)
 	for _, line := range seen {

@@ -36,6 +36,11 @@ func (p Pace) withDefaults() Pace {
 	return p
 }
 
+// Paced is a connection to a machine that needs less patience than others: ChangePower's caller uses its pace in place of its own.
+type Paced interface {
+	Pace() Pace
+}
+
 // Evidence is what was sent and seen while power changed, a line each, for the operator.
 type Evidence []string
 

@@ -120,6 +120,7 @@ type Conn struct {
 }
 
 var (
+	_ driver.Paced      = (*Conn)(nil)
 	_ driver.Power      = (*Conn)(nil)
 	_ driver.BootDevice = (*Conn)(nil)
 	_ driver.Identifier = (*Conn)(nil)
@@ -127,6 +128,12 @@ var (
 	_ driver.Sensors    = (*Conn)(nil)
 	_ driver.Vendor     = (*Conn)(nil)
 )
+
+// Pace is that of a machine without physics: all of the time it takes is in its delays.
+func (c *Conn) Pace() driver.Pace {
+	const now = time.Millisecond
+	return driver.Pace{Poll: now, Rest: now, Off: time.Second, SoftOff: time.Second, On: time.Second, Restart: now, Boot: now, Hint: now}
+}
 
 // Close does nothing.
 func (c *Conn) Close() error { return nil }
