@@ -90,6 +90,9 @@ func TestCallsOnTheWire(t *testing.T) {
 		"operations": {
 			func(c *client.Client) error { _, err := c.Operations(ctx, "n", 1); return err }, "GET /v1/nodes/n/operations?limit=1 ", `{"operations": []}`,
 		},
+		"an operation": {
+			func(c *client.Client) error { _, err := c.Operation(ctx, "n", "o"); return err }, "GET /v1/nodes/n/operations/o ", `{}`,
+		},
 		"create a network": {
 			func(c *client.Client) error {
 				_, err := c.CreateNetwork(ctx, node.Object{"name": "blue"})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/riser-project/riser/node"
@@ -116,8 +117,17 @@ type OperationStep struct {
 	Attempt   int            `json:"attempt"`
 	Error     string         `json:"error"`
 	Evidence  []string       `json:"evidence"` // what was observed
+	Sent      []Sent         `json:"sent"`
 	StartedAt time.Time      `json:"started_at"`
 	EndedAt   time.Time      `json:"ended_at"`
+}
+
+// Sent is a command that left for a controller.
+type Sent struct {
+	Text     string    `json:"text"`
+	At       time.Time `json:"at"`
+	Attempt  int       `json:"attempt"`
+	Relative bool      `json:"relative"` // it is sent at most once, whatever happens
 }
 
 // Name returns the step's full name, "interface.step".
@@ -156,4 +166,10 @@ func between(from, to time.Time) time.Duration {
 // Operations returns the newest operations on a node, newest first: limit of them, or all that the server keeps when limit is 0.
 func (c *Client) Operations(ctx context.Context, ref string, limit int) ([]Operation, error) {
 	return List[Operation](ctx, c, nodePath(ref, "/operations"), "operations", limit)
+}
+
+// Operation returns one operation on a node by its UUID.
+func (c *Client) Operation(ctx context.Context, ref, uuid string) (*Operation, error) {
+	o := &Operation{}
+	return o, c.Do(ctx, http.MethodGet, nodePath(ref, "/operations/"+url.PathEscape(uuid)), nil, o)
 }
