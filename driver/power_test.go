@@ -18,11 +18,10 @@ import (
 
 // box is a machine with a power lamp, and a controller that may not tell what the lamp shows.
 type box struct {
-	lit     bool
-	edge    time.Time // when lit becomes next
-	next    bool
-	started time.Time // when the system came up after the last edge
-	reset   time.Time
+	lit   bool
+	edge  time.Time // when lit becomes next
+	next  bool
+	reset time.Time
 
 	lag      time.Duration // from a command to its effect
 	boots    bool          // the controller reports boot progress

@@ -107,11 +107,8 @@ func (c *change) bootState(ctx context.Context) (BootState, error) {
 		return BootState{}, nil
 	}
 	b, err := c.boot.BootState(ctx)
-	if err := c.fatal(ctx, err); err != nil {
-		return BootState{}, err
-	}
 	if err != nil {
-		return BootState{}, nil
+		return BootState{}, c.fatal(ctx, err)
 	}
 	return b, nil
 }

@@ -1,6 +1,7 @@
 package ipmi
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -48,7 +49,7 @@ func absent(err error) bool {
 // uuidOf reads a GUID in the order of SMBIOS (section 7.2.1), which controllers use whatever IPMI says, unless only the order of RFC 9562 makes
 // a UUID of a known version.
 func uuidOf(raw []byte) string {
-	if len(raw) != 16 || strings.Trim(string(raw), "\x00") == "" || strings.Trim(string(raw), "\xff") == "" {
+	if len(raw) != 16 || bytes.Equal(raw, bytes.Repeat([]byte{0}, 16)) || bytes.Equal(raw, bytes.Repeat([]byte{0xff}, 16)) {
 		return ""
 	}
 	for _, mode := range []types.GUIDMode{types.GUIDModeSMBIOS, types.GUIDModeRFC4122, types.GUIDModeIPMI} {

@@ -13,7 +13,7 @@ import (
 
 // config builds the TLS configuration, with the CAs of redfish_verify_ca.
 func (t tlsSettings) config() (*tls.Config, error) {
-	cfg := &tls.Config{MinVersion: t.minimum, InsecureSkipVerify: !t.verify} //nolint:gosec // off only by redfish_verify_ca false of a node
+	cfg := &tls.Config{MinVersion: t.minimum, InsecureSkipVerify: !t.verify}
 	for id := range strings.SplitSeq(t.ciphers, ",") {
 		if n, err := strconv.ParseUint(id, 10, 16); err == nil {
 			cfg.CipherSuites = append(cfg.CipherSuites, uint16(n))

@@ -44,10 +44,10 @@ type counter struct {
 func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.sent += int64(n)
-	if err != nil && err != io.EOF { //nolint:errorlint // readers return io.EOF itself
+	if err != nil && err != io.EOF {
 		c.err = err
 	}
-	if err == io.EOF && c.sent < c.size { //nolint:errorlint // as above
+	if err == io.EOF && c.sent < c.size {
 		c.err = io.ErrUnexpectedEOF
 	}
 	if c.told != nil && (err != nil || time.Since(c.last) >= time.Second) {

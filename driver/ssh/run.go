@@ -61,7 +61,7 @@ func (c *Conn) exec(ctx context.Context, cmd driver.Command, line string, in io.
 		_ = s.Close() // it is closed already, unless Run failed early
 	case <-ctx.Done():
 		_ = c.client.Close() // a session alone may stay open as long as the command likes
-		<-done
+		<-done               //nolint:errcheck // how it ended is not known, whatever it says
 		return out.bytes(), fault.New(fault.Timeout, "%s: %s was given up; it is unknown whether it was carried out: %w", c.Address(), cmd.Text, context.Cause(ctx))
 	}
 	var exit *ssh.ExitError
