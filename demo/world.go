@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -91,7 +92,25 @@ func build(ctx context.Context, dir string, o Options) (_ *world, err error) {
 	}
 	w.url, w.api = url, &client.Client{URL: url}
 	w.wg.Go(func() { w.failed(wait()) })
+	if err := w.ready(ctx); err != nil {
+		return nil, err
+	}
 	return w, w.agents(run)
+}
+
+// ready waits until the server says that it is.
+func (w *world) ready(ctx context.Context) error {
+	return until(ctx, "the server is ready", func() (bool, error) {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url+"/healthz", nil)
+		if err != nil {
+			return false, err
+		}
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return false, nil //nolint:nilerr // not yet
+		}
+		return resp.StatusCode == http.StatusOK, resp.Body.Close()
+	})
 }
 
 func (w *world) hardware() (err error) {

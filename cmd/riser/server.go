@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -31,6 +32,7 @@ import (
 	"github.com/riser-project/riser/instance"
 	"github.com/riser-project/riser/network"
 	fakenet "github.com/riser-project/riser/network/fake"
+	"github.com/riser-project/riser/network/ovn"
 	"github.com/riser-project/riser/node"
 	"github.com/riser-project/riser/placement"
 	"github.com/riser-project/riser/shard"
@@ -46,6 +48,7 @@ type server struct {
 
 	db      *store.DB
 	drivers map[string]driver.Driver
+	holder  *shard.Holder // nil without a conductor
 	intake  *conductor.Intake
 	backend network.Backend
 	enrol   *enrol.Enroller
@@ -73,7 +76,7 @@ func newServer(ctx context.Context, set *settings, log *slog.Logger) (_ *server,
 	if s.db.Embedded() && set.role != "all" {
 		return nil, errors.Join(fmt.Errorf("--role %s needs PostgreSQL: an SQLite database serves one process", set.role), s.db.Close())
 	}
-	if err := s.build(ctx); err != nil {
+	if err := s.build(); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", set.listen); err != nil {
@@ -82,9 +85,12 @@ func newServer(ctx context.Context, set *settings, log *slog.Logger) (_ *server,
 	return s, nil
 }
 
-func (s *server) build(ctx context.Context) (err error) {
+func (s *server) build() (err error) {
+	if s.set.role != "api" {
+		s.holder = s.leases()
+	}
 	s.intake = &conductor.Intake{DB: s.db, Catalog: catalog(), Drivers: s.drivers, Config: s.set.conductorConfig()}
-	if s.backend, err = s.set.networkBackend(ctx, s.log); err != nil {
+	if s.backend, err = s.set.networkBackend(s.log); err != nil {
 		return err
 	}
 	creds, err := readCredentials(s.set.dpuCredentials)
@@ -110,7 +116,10 @@ func (s *server) build(ctx context.Context) (err error) {
 }
 
 // networkBackend is the list of network backends. To add one, write its package and add its case.
-func (s *settings) networkBackend(_ context.Context, _ *slog.Logger) (network.Backend, error) {
+func (s *settings) networkBackend(log *slog.Logger) (network.Backend, error) {
+	if s.backend == "ovn" {
+		return ovn.Open(ovn.Options{Endpoint: s.ovnNB, Log: log.With("part", "ovn")})
+	}
 	return fakenet.New(), nil
 }
 
@@ -225,16 +234,21 @@ func (s *server) run(ctx context.Context) error {
 }
 
 func (s *server) conduct(ctx context.Context) error {
-	var names []string
-	for name := range s.drivers {
-		names = append(names, name)
-	}
-	opts := s.set.leases
-	opts.ID, opts.Hostname, opts.Group, opts.Drivers, opts.Log = uuid.NewString(), s.set.hostname, s.set.group, names, s.log.With("part", "leases")
 	return conductor.New(conductor.Options{
-		DB: s.db, Holder: shard.New(s.db, opts), Catalog: s.intake.Catalog, Drivers: s.drivers, Config: s.intake.Config, Pace: s.set.pace,
+		DB: s.db, Holder: s.holder, Catalog: s.intake.Catalog, Drivers: s.drivers, Config: s.intake.Config, Pace: s.set.pace,
 		Log: s.log.With("part", "conductor"),
 	}).Run(ctx, s.set.drain)
+}
+
+// leases are those of this process's conductor.
+func (s *server) leases() *shard.Holder {
+	opts := s.set.leases
+	opts.ID, opts.Hostname, opts.Group, opts.Log = uuid.NewString(), s.set.hostname, s.set.group, s.log.With("part", "leases")
+	for name := range s.drivers {
+		opts.Drivers = append(opts.Drivers, name)
+	}
+	slices.Sort(opts.Drivers)
+	return shard.New(s.db, opts)
 }
 
 // handler mounts what the role serves.
@@ -268,12 +282,18 @@ func (s *server) observe(method, pattern string, status int, took time.Duration)
 	s.seen.WithLabelValues(method, pattern, fmt.Sprint(status)).Observe(took.Seconds())
 }
 
+// health answers 200 when requests can be served: the database answers, and a conductor of this process has joined.
 func (s *server) health(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
 	if err := s.db.Ping(ctx); err != nil {
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+		return
+	}
+	if s.holder != nil && len(s.holder.Shards()) == 0 && s.set.role == "all" {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "the conductor holds no leases yet", http.StatusServiceUnavailable)
 		return
 	}
 	_, _ = w.Write([]byte("ok\n")) // a client that went away needs no answer
