@@ -14,8 +14,9 @@ import (
 // layers is the structure of this module. ARCHITECTURE.md has the same table with the packages' duties; change both in one commit.
 var layers = arch.Layers{
 	Of: map[string]int{
-		"config": 0,
-		"fault":  0,
+		"config":    0,
+		"failpoint": 0,
+		"fault":     0,
 
 		"network": 1,
 		"node":    1,
@@ -73,6 +74,7 @@ var layers = arch.Layers{
 	// Simulators are for tests, for the demo and for the program that offers them as a command; all else here is for tests alone.
 	Outside: map[string][]string{
 		"internal/sim":        {"demo", "cmd/riser"},
+		"test/engine":         nil,
 		"test/integration":    nil,
 		"internal/arch":       nil,
 		"internal/lab":        nil,
