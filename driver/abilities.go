@@ -181,3 +181,10 @@ type Clock interface {
 	ControllerTime(ctx context.Context) (time.Time, error)
 	SetControllerTime(ctx context.Context, now time.Time) error
 }
+
+// Console connects somebody to the machine's serial console.
+type Console interface {
+	// Console passes bytes both ways until in ends, which is no error, ctx ends, or the controller ends it. The error is fault.Conflict when
+	// somebody else has the console, fault.Timeout when ctx ended. The caller ends a blocked reading of in.
+	Console(ctx context.Context, in io.Reader, out io.Writer) error
+}

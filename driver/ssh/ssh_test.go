@@ -129,6 +129,16 @@ func (h *host) serve(c net.Conn) {
 func (h *host) session(ch ssh.Channel, reqs <-chan *ssh.Request) {
 	defer func() { _ = ch.Close() }()
 	for r := range reqs {
+		if r.Type == "pty-req" {
+			_ = r.Reply(true, nil)
+			continue
+		}
+		if r.Type == "shell" {
+			_ = r.Reply(true, nil)
+			_, _ = io.WriteString(ch, "dpu login: ")
+			_, _ = io.Copy(ch, ch)
+			return
+		}
 		if r.Type != "exec" {
 			_ = r.Reply(false, nil)
 			continue
@@ -418,5 +428,36 @@ func TestInstallBFB(t *testing.T) {
 				t.Errorf("evidence %q", evidence)
 			}
 		})
+	}
+}
+
+func TestConsole(t *testing.T) {
+	h := newHost(t)
+	c := open(t, h.node(nil))
+	seen, screen := io.Pipe()
+	in, keys := io.Pipe()
+	end := make(chan error, 1)
+	go func() { end <- c.Console(t.Context(), in, screen) }()
+	for _, want := range []string{"dpu login: ", "root\r"} {
+		if want == "root\r" {
+			if _, err := io.WriteString(keys, want); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(seen, got); err != nil || string(got) != want {
+			t.Fatalf("the screen shows %q, %v", got, err)
+		}
+	}
+	_ = keys.Close()
+	if err := <-end; err != nil {
+		t.Errorf("the end of the input: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	in, keys = io.Pipe()
+	defer func() { _ = keys.Close() }()
+	if err := open(t, h.node(nil)).Console(ctx, in, io.Discard); !fault.Is(err, fault.Timeout) {
+		t.Errorf("the end of the context: %v", err)
 	}
 }
