@@ -34,7 +34,10 @@ type Options struct {
 }
 
 // Binder binds and unbinds ports. It is safe for concurrent use, by several processes on one database too.
-type Binder struct{ o Options }
+type Binder struct {
+	o      Options
+	events events
+}
 
 // New returns a Binder. Its work is done only while Run runs.
 func New(o Options) *Binder {
@@ -44,7 +47,7 @@ func New(o Options) *Binder {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Binder{o}
+	return &Binder{o: o}
 }
 
 // Bind binds the port of a claim to the claimed function, within tx: it writes the port's binding and the order for the DPU. Binding again

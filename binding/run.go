@@ -163,6 +163,7 @@ func (b *Binder) tell(ctx context.Context, p *store.VPort) error {
 		if err != nil && !fault.Is(err, fault.NotFound) {
 			return errors.Join(wrap("port", p.ID, err), b.trouble(ctx, p.ID, err))
 		}
+		b.events.forget(p.ID)
 		return b.o.DB.Write(ctx, func(tx *store.Tx) error { return tx.VPortTold(ctx, p) })
 	}
 	var bound *network.Binding
@@ -176,6 +177,7 @@ func (b *Binder) tell(ctx context.Context, p *store.VPort) error {
 	if err := b.o.Backend.EnsurePort(ctx, p.Port, bound); err != nil {
 		return errors.Join(wrap("port", p.ID, err), b.trouble(ctx, p.ID, err))
 	}
+	events := b.events.of(p.ID)
 	state, err := b.o.Backend.State(ctx, p.ID)
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return wrap("port", p.ID, err)
@@ -183,6 +185,9 @@ func (b *Binder) tell(ctx context.Context, p *store.VPort) error {
 	return b.o.DB.Write(ctx, func(tx *store.Tx) error {
 		if err := tx.VPortTold(ctx, p); err != nil {
 			return err
+		}
+		if b.events.of(p.ID) != events {
+			return nil // an event has come since: it is newer than this answer
 		}
 		return b.heard(ctx, tx, network.State{Port: p.ID, Up: state.Up, Reason: state.Reason})
 	})
@@ -228,6 +233,7 @@ func (b *Binder) watch(ctx context.Context) {
 	for ctx.Err() == nil {
 		start := time.Now()
 		err := b.o.Backend.Watch(ctx, func(s network.State) {
+			b.events.count(s.Port)
 			if err := b.o.DB.Write(ctx, func(tx *store.Tx) error { return b.heard(ctx, tx, s) }); err != nil && ctx.Err() == nil {
 				b.o.Log.Error("the state of a port is lost until the next one", "port", s.Port, "error", err)
 			}
@@ -245,6 +251,34 @@ func (b *Binder) watch(ctx context.Context) {
 		}
 		pause = min(2*pause, longest)
 	}
+}
+
+// events counts what the backend's watch has said of each port.
+type events struct {
+	mu sync.Mutex
+	n  map[string]int
+}
+
+func (e *events) count(port string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.n == nil {
+		e.n = map[string]int{}
+	}
+	e.n[port]++
+}
+
+func (e *events) of(port string) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.n[port]
+}
+
+// forget drops the count of a port that is gone.
+func (e *events) forget(port string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.n, port)
 }
 
 // heard takes what the backend says of a port.

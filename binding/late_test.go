@@ -1,0 +1,55 @@
+package binding_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/riser-project/riser/internal/sim/attachsim"
+	"github.com/riser-project/riser/network"
+)
+
+// late is a backend whose answer about a port is old when it arrives: what it has told its watchers since is newer.
+type late struct {
+	network.Backend
+	meanwhile func(port string)
+}
+
+func (l *late) State(ctx context.Context, id string) (network.State, error) {
+	old, err := l.Backend.State(ctx, id)
+	l.meanwhile(id)
+	return old, err
+}
+
+func TestAnOldAnswerDoesNotUndoANewerEvent(t *testing.T) {
+	w, dpus := attachsim.Standard(t)
+	w.Backend.Manual()
+	w.Restart(func(b network.Backend) network.Backend {
+		return &late{Backend: b, meanwhile: func(port string) {
+			if !w.ReadPort(port).Profile.Bound {
+				return
+			}
+			w.Backend.Up(port, true, "")
+			for end := time.Now().Add(5 * time.Second); !w.ReadPort(port).Up; time.Sleep(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Error("the watcher's event did not arrive")
+					return
+				}
+			}
+		}}
+	})
+	w.Start(w.Binder.Run)
+	p := w.Port(w.Network(""))
+	place(t, w, p)
+	w.Must(dpus[0].Poll(t.Context()))
+	for end := time.Now().Add(5 * time.Second); w.ReadPort(p.ID).Status != network.StatusActive; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			got := w.ReadPort(p.ID)
+			t.Fatalf("the port is %s (%s)", got.Status, got.StatusReason)
+		}
+	}
+	time.Sleep(20 * time.Millisecond)
+	if got := w.ReadPort(p.ID); got.Status != network.StatusActive {
+		t.Errorf("the port went back to %s (%s)", got.Status, got.StatusReason)
+	}
+}
