@@ -24,7 +24,7 @@ import (
 
 const password = "S3cret-of-the-BMC"
 
-var quick = bmc.Timing{On: 5 * time.Millisecond, Off: 5 * time.Millisecond, Shutdown: 10 * time.Millisecond, Boot: 60 * time.Millisecond, Update: 40 * time.Millisecond}
+var quick = bmc.Timing{On: 5 * time.Millisecond, Off: 5 * time.Millisecond, Shutdown: 10 * time.Millisecond, Boot: 60 * time.Millisecond, Update: 40 * time.Millisecond, Copy: time.Minute}
 
 func server(t *testing.T, o bmc.Options) *bmc.Server {
 	t.Helper()
@@ -345,6 +345,45 @@ func TestInstallBFB(t *testing.T) {
 	}
 	if m.State().Boots != 2 {
 		t.Errorf("the card started %d times", m.State().Boots)
+	}
+}
+
+// The specification's own story: open the card's access by a raw command, update its controller, close the access.
+func TestFirmwareUpdateBetweenRawCommands(t *testing.T) {
+	m := server(t, bmc.Options{IPMI: true}).Cards[0]
+	c, err := newDriver().Open(t.Context(), nodeOf(m))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	raw, _ := driver.As[driver.Raw](c)
+	firmware, _ := driver.As[driver.Firmware](c)
+	if _, err := raw.SendRaw(t.Context(), []byte{0x32, 0x9b, 0x01, 0x01}); err != nil {
+		t.Fatal(err)
+	}
+	u, err := firmware.UpdateFirmware(t.Context(), "BMC_Firmware", "http://images.example/bf3-bmc-24.10-20.fwpkg")
+	for end := time.Now().Add(20 * time.Second); err == nil && !u.Done && time.Now().Before(end); {
+		u, err = firmware.UpdateState(t.Context(), u.Task)
+	}
+	if err != nil || !u.Done {
+		t.Fatalf("%+v, %v", u, err)
+	}
+	restart, _ := driver.As[interface{ ResetManager(context.Context) error }](c)
+	if err := restart.ResetManager(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := raw.SendRaw(t.Context(), []byte{0x32, 0x9b, 0x01, 0x02}); err != nil {
+		t.Fatal(err)
+	}
+	wantSent(t, m, "IPMI 0x32 0x9b 01 01",
+		`POST /UpdateService/Actions/UpdateService.SimpleUpdate {"ImageURI":"http://images.example/bf3-bmc-24.10-20.fwpkg","Targets":["/redfish/v1/UpdateService/FirmwareInventory/BMC_Firmware"],"TransferProtocol":"HTTP"}`,
+		`POST /Managers/Bluefield_BMC/Actions/Manager.Reset {"ResetType":"GracefulRestart"}`, "IPMI 0x32 0x9b 01 02")
+	// Now its copy of the new firmware runs, and an installation has to wait.
+	n := nodeOf(m)
+	delete(n.DriverInfo, "ipmi_address")
+	err = open(t, n).PreFlight(t.Context(), "http://a/b.bfb")
+	if !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "copies firmware in the background") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 type Options struct {
 	Timeout time.Duration // of one command, from the request to its answer; 5 s
 	Attempt time.Duration // of one attempt at a reading or at logging in, of which there are three; 2 s
+	Allow   driver.Allow  // the addresses that may be spoken to; driver.AllowUnicast
 	Linger  time.Duration // how long a session is kept for the next connection after the last one was closed; 0 ends it at once
 }
 
@@ -42,6 +43,9 @@ func New(o Options) *Driver {
 	if o.Attempt == 0 {
 		o.Attempt = 2 * time.Second
 	}
+	if o.Allow == nil {
+		o.Allow = driver.AllowUnicast
+	}
 	return &Driver{options: o, sessions: map[settings]*session{}, suites: map[string]bool{}}
 }
 
@@ -53,12 +57,12 @@ func (d *Driver) Interfaces() map[node.Interface][]string {
 	return map[node.Interface][]string{
 		node.BIOS:       {"no-bios"},
 		node.Boot:       {"ipxe", "pxe", "http-ipxe", "http"},
-		node.Console:    {"no-console"},
-		node.Deploy:     {"direct", "ramdisk", "autodetect"},
+		node.Console:    {"no-console", "ipmitool-socat"},
+		node.Deploy:     {"autodetect", "direct", "ansible", "ramdisk", "anaconda", "bootc", "custom-agent"},
 		node.Firmware:   {"no-firmware"},
 		node.Inspect:    {"agent", "no-inspect"},
 		node.Management: {"ipmitool", "noop"},
-		node.Network:    {"flat", "neutron", "noop"},
+		node.Network:    {"flat", "neutron", "ironic-networking", "noop"},
 		node.Power:      {"ipmitool"},
 		node.RAID:       {"no-raid", "agent"},
 		node.Rescue:     {"no-rescue", "agent"},

@@ -385,3 +385,34 @@ func TestAControllerThatIsNotThereIsNamed(t *testing.T) {
 		t.Errorf("%v after %s", err, time.Since(start))
 	}
 }
+
+func TestAddressesThatMayNotBeSpokenTo(t *testing.T) {
+	for _, address := range []string{"169.254.169.254", "fe80::1", "0.0.0.0", "224.0.0.1", "::ffff:169.254.1.1"} {
+		if _, err := newDriver().Open(t.Context(), &node.Node{DriverInfo: node.Object{"ipmi_address": address}}); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "cannot be that of a management controller") {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
+
+func TestAnIPv6Address(t *testing.T) {
+	s, err := bmc.NewServer(bmc.Options{IPMI: true, On: true, Password: password, Listen: "::1"})
+	if err != nil {
+		t.Skipf("there is no IPv6 here: %v", err)
+	}
+	defer func() { _ = s.Close() }()
+	if state, err := open(t, newDriver(), nodeOf(s.Host, nil)).PowerState(t.Context()); state != node.PowerOn || err != nil {
+		t.Errorf("%q, %v", state, err)
+	}
+}
+
+func FuzzValidate(f *testing.F) {
+	f.Add("192.0.2.1", "623", "17", "ADMINISTRATOR")
+	f.Add("fe80::1%eth0", "0x10", "+3", "user")
+	d := newDriver()
+	f.Fuzz(func(t *testing.T, address, port, suite, level string) {
+		info := node.Object{"ipmi_address": address, "ipmi_port": port, "ipmi_cipher_suite": suite, "ipmi_priv_level": level}
+		if d.Validate(info) == nil && !strings.HasPrefix(d.Address(info), "ipmi://") {
+			t.Errorf("%q is valid and has the address %q", address, d.Address(info))
+		}
+	})
+}

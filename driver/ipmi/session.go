@@ -3,6 +3,8 @@ package ipmi
 import (
 	"context"
 	"errors"
+	"net"
+	"net/netip"
 	"time"
 
 	"github.com/bougou/go-ipmi/pkg/client"
@@ -78,7 +80,11 @@ func (d *Driver) note17(set settings) {
 
 // open does the steps of logging in (IPMI 2.0, section 13.15) with one suite. lacks says that the controller does not have it.
 func (s *session) open(ctx context.Context, suite types.CipherSuiteID) (lacks bool, err error) {
-	c, err := client.NewClient(s.set.host, s.set.port, s.set.username, s.set.password)
+	host, err := s.resolve(ctx)
+	if err != nil {
+		return false, err
+	}
+	c, err := client.NewClient(host, s.set.port, s.set.username, s.set.password)
 	if err != nil {
 		return false, fault.New(fault.Invalid, "BMC %s: %s", s.set.address(), "ipmi_username is too long")
 	}
@@ -106,6 +112,29 @@ func (s *session) open(ctx context.Context, suite types.CipherSuiteID) (lacks bo
 	}
 	s.used = time.Now()
 	return false, nil
+}
+
+// resolve returns the controller's address as the library wants it, if it may be spoken to.
+func (s *session) resolve(ctx context.Context) (string, error) {
+	ip, err := netip.ParseAddr(s.set.host)
+	if err != nil {
+		list, err := net.DefaultResolver.LookupNetIP(ctx, "ip", s.set.host)
+		switch {
+		case ctx.Err() != nil:
+			return "", fault.New(fault.Timeout, "BMC %s: resolving its name was given up: %w", s.set.address(), context.Cause(ctx))
+		case err != nil || len(list) == 0:
+			return "", fault.New(fault.Unavailable, "BMC %s: its name cannot be resolved; correct ipmi_address", s.set.address())
+		}
+		ip = list[0]
+	}
+	ip = ip.Unmap()
+	if err := s.driver.options.Allow(netip.AddrPortFrom(ip, uint16(s.set.port))); err != nil {
+		return "", fault.New(fault.KindOf(err), "BMC %s: %w", s.set.address(), err)
+	}
+	if ip.Is6() {
+		return "[" + ip.String() + "]", nil
+	}
+	return ip.String(), nil
 }
 
 // lacks reports whether an error of logging in means that the controller does not have the suite.

@@ -9,13 +9,11 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"net/netip"
+	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/riser-project/riser/driver"
-	"github.com/riser-project/riser/fault"
 	"github.com/riser-project/riser/node"
 )
 
@@ -27,9 +25,7 @@ type Options struct {
 	Linger      time.Duration // how long a session is kept for the next connection after the last one was closed; 0 ends it at once
 	Poll        time.Duration // between two looks at a task or at a setting that is slow to show; 1 s
 
-	// Allow is asked for each address before it is dialled, after its name was resolved. Without it all but link-local, multicast and
-	// unspecified addresses are allowed.
-	Allow func(netip.AddrPort) error
+	Allow driver.Allow // the addresses that may be dialled; driver.AllowUnicast
 }
 
 // Driver is the hardware type. It keeps the sessions that connections share.
@@ -62,26 +58,11 @@ func New(o Options) *Driver {
 		o.MaxBody = 4 << 20
 	}
 	if o.Allow == nil {
-		o.Allow = allowUnicast
+		o.Allow = driver.AllowUnicast
 	}
 	d := &Driver{options: o, shared: map[settings]*service{}, lines: map[tlsSettings]line{}}
-	d.dialer = net.Dialer{Timeout: min(o.SendTimeout, o.ReadTimeout), Control: d.control}
+	d.dialer = net.Dialer{Timeout: min(o.SendTimeout, o.ReadTimeout), Control: o.Allow.Control}
 	return d
-}
-
-func allowUnicast(a netip.AddrPort) error {
-	if ip := a.Addr().Unmap(); ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() {
-		return fault.New(fault.Invalid, "address %s cannot be that of a management controller", ip)
-	}
-	return nil
-}
-
-func (d *Driver) control(_, address string, _ syscall.RawConn) error {
-	a, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return err
-	}
-	return d.options.Allow(a)
 }
 
 // Name returns "redfish".
@@ -93,11 +74,11 @@ func (d *Driver) Interfaces() map[node.Interface][]string {
 		node.BIOS:       {"redfish", "no-bios"},
 		node.Boot:       {"ipxe", "pxe", "http-ipxe", "http", "redfish-virtual-media", "redfish-https"},
 		node.Console:    {"no-console"},
-		node.Deploy:     {"direct", "ramdisk", "autodetect"},
+		node.Deploy:     {"autodetect", "direct", "ansible", "ramdisk", "anaconda", "bootc", "custom-agent"},
 		node.Firmware:   {"redfish", "no-firmware"},
 		node.Inspect:    {"redfish", "agent", "no-inspect"},
 		node.Management: {"redfish", "noop"},
-		node.Network:    {"flat", "neutron", "noop"},
+		node.Network:    {"flat", "neutron", "ironic-networking", "noop"},
 		node.Power:      {"redfish"},
 		node.RAID:       {"redfish", "no-raid", "agent"},
 		node.Rescue:     {"no-rescue", "agent"},
@@ -121,7 +102,7 @@ func (d *Driver) Address(info node.Object) string {
 	if !ok {
 		return ""
 	}
-	base, err := parseAddress(raw)
+	base, err := parseAddress(strings.TrimSpace(raw))
 	if err != nil {
 		return ""
 	}

@@ -27,6 +27,8 @@ import (
 type Options struct {
 	Timeout time.Duration // of connecting, and of one command; 30 s
 
+	Allow driver.Allow // the addresses that may be dialled; driver.AllowUnicast
+
 	// Commands may be run by the step vendor.ssh_command, by name: the program and its arguments. Nil stands for DefaultCommands.
 	Commands map[string][]string
 }
@@ -49,6 +51,9 @@ type Driver struct {
 func New(o Options) *Driver {
 	if o.Timeout == 0 {
 		o.Timeout = 30 * time.Second
+	}
+	if o.Allow == nil {
+		o.Allow = driver.AllowUnicast
 	}
 	if o.Commands == nil {
 		o.Commands = DefaultCommands
@@ -104,7 +109,8 @@ func (d *Driver) Open(ctx context.Context, n *node.Node) (driver.Conn, error) {
 	}
 	within, cancel := context.WithTimeout(ctx, d.options.Timeout)
 	defer cancel()
-	line, err := new(net.Dialer).DialContext(within, "tcp", s.endpoint())
+	dialer := net.Dialer{Control: d.options.Allow.Control}
+	line, err := dialer.DialContext(within, "tcp", s.endpoint())
 	if err != nil {
 		return nil, unreachable(ctx, s, err)
 	}
@@ -135,7 +141,10 @@ func handshake(line net.Conn, s *settings) (*ssh.Client, error) {
 
 func unreachable(ctx context.Context, s *settings, err error) error {
 	var timeout interface{ Timeout() bool }
+	var known *fault.Error
 	switch {
+	case errors.As(err, &known):
+		return fault.New(known.Kind, "%s: %s", s.address(), known.Text)
 	case ctx.Err() != nil:
 		return fault.New(fault.Timeout, "%s: connecting was given up: %w", s.address(), context.Cause(ctx))
 	case errors.As(err, &timeout) && timeout.Timeout():

@@ -461,3 +461,24 @@ func TestConsole(t *testing.T) {
 		t.Errorf("the end of the context: %v", err)
 	}
 }
+
+func TestAddressesThatMayNotBeDialled(t *testing.T) {
+	h := newHost(t)
+	for _, address := range []string{"169.254.169.254", "0.0.0.0"} {
+		if _, err := newDriver().Open(t.Context(), h.node(node.Object{"ssh_address": address})); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
+
+func FuzzValidate(f *testing.F) {
+	f.Add("192.0.2.1", "SHA256:0000000000000000000000000000000000000000000", "rshim0")
+	f.Add("a", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA== x", "rshim99")
+	d := newDriver()
+	f.Fuzz(func(t *testing.T, address, key, rshim string) {
+		info := node.Object{"ssh_address": address, "ssh_host_key": key, "ssh_rshim": rshim, "ssh_username": "u", "ssh_password": "p"}
+		if d.Validate(info) == nil && (!strings.HasPrefix(d.Address(info), "ssh://") || strings.ContainsAny(rshim, "/ ;'")) {
+			t.Errorf("address %q, device %q are valid", address, rshim)
+		}
+	})
+}

@@ -174,7 +174,9 @@ func (c *Controller) post(path string, p payload) reply {
 	case n.system + "/Actions/ComputerSystem.Reset":
 		return c.reset(p.json)
 	case n.manager + "/Actions/Manager.Reset":
-		m.config.activate()
+		if m.config.activate() {
+			m.config.copying = time.Now().Add(m.server.timing.Copy)
+		}
 		m.Version = firstOf(m.config.firmware["BMC_Firmware"], m.config.firmware["BMC"])
 		c.restarted()
 		return c.changed()

@@ -17,7 +17,7 @@ type config struct {
 	media                  map[string]string // virtual media id -> image
 	lamp                   bool
 	clock                  time.Duration // that the controller's clock is ahead
-	copying                bool          // a background copy of firmware runs
+	copying                time.Time     // until when a background copy of firmware runs
 }
 
 type settings struct {
@@ -82,10 +82,12 @@ func (c *config) cold() {
 	}
 }
 
-// activate is the restart of the controller, or for a card's own software that of the card.
-func (c *config) activate() {
+// activate is the restart of the controller: firmware that was installed counts from then on. It reports whether there was some.
+func (c *config) activate() bool {
 	for k, v := range c.firmwareNext {
 		c.firmware = set(c.firmware, k, v)
 	}
+	some := len(c.firmwareNext) > 0
 	c.firmwareNext = nil
+	return some
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"slices"
@@ -28,6 +29,7 @@ type Controller struct {
 
 	machine  *Machine
 	username string
+	latency  time.Duration
 	server   *http.Server
 	listener net.Listener
 	idle     chan struct{} // closed by close, and ends answers that would never end
@@ -69,7 +71,7 @@ const memory = 2000
 
 func newController(m *Machine, o Options) (*Controller, error) {
 	c := &Controller{
-		machine: m, username: o.Username, password: o.Password, limit: o.Sessions, sessions: map[string]*session{}, lies: map[string]*Lie{},
+		machine: m, username: o.Username, latency: o.Latency, password: o.Password, limit: o.Sessions, sessions: map[string]*session{}, lies: map[string]*Lie{},
 		idle: make(chan struct{}), revision: 1,
 	}
 	ln, err := new(net.ListenConfig).Listen(context.Background(), "tcp", net.JoinHostPort(o.Listen, "0"))
@@ -187,6 +189,7 @@ func (c *Controller) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !c.machine.server.alive(c.machine) {
 		panic(http.ErrAbortHandler)
 	}
+	c.think(r.Context())
 	for _, l := range c.told() {
 		if l.request != nil && l.request(c, w, r, body) {
 			return
@@ -201,6 +204,20 @@ func (c *Controller) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	a.write(w)
+}
+
+// think takes the time that an answer takes.
+func (c *Controller) think(ctx context.Context) {
+	if c.latency == 0 {
+		return
+	}
+	wait := time.NewTimer(min(time.Duration(rand.ExpFloat64()*float64(c.latency)), 10*c.latency))
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-ctx.Done():
+	case <-c.idle:
+	}
 }
 
 // payload is the body of a request: JSON, or only its size.

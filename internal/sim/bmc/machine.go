@@ -15,6 +15,7 @@ type Timing struct {
 	Shutdown time.Duration // a system's own end; 60 ms
 	Boot     time.Duration // from power to a running system; 300 ms
 	Update   time.Duration // a firmware update; 200 ms
+	Copy     time.Duration // a card's copy of new firmware in the background; 200 ms
 }
 
 func (t Timing) withDefaults() Timing {
@@ -23,7 +24,7 @@ func (t Timing) withDefaults() Timing {
 		want time.Duration
 	}{
 		{&t.On, 20 * time.Millisecond}, {&t.Off, 20 * time.Millisecond}, {&t.Shutdown, 60 * time.Millisecond}, {&t.Boot, 300 * time.Millisecond},
-		{&t.Update, 200 * time.Millisecond},
+		{&t.Update, 200 * time.Millisecond}, {&t.Copy, 200 * time.Millisecond},
 	} {
 		if *d.v == 0 {
 			*d.v = d.want

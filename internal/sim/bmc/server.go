@@ -24,6 +24,10 @@ type Options struct {
 	Password string                // 0penBmc
 	Sessions int                   // that a controller keeps at once; 8
 	Timing   Timing
+
+	// Latency is the mean time of an answer over Redfish, which varies as it does in the field: most come sooner, one in a hundred takes five
+	// times as long, and a few ten times. Zero answers at once.
+	Latency time.Duration
 }
 
 // Server is a host and the cards in its slots.

@@ -125,7 +125,7 @@ func (c *Controller) simpleUpdate(body obj) reply {
 			return fail(http.StatusBadRequest, "ActionParameterValueFormatError", "The value '%s' for the parameter ImageURI must not have a scheme.", uri)
 		case !m.config.bmcRshim || m.config.hostRshim != "Disabled":
 			return fail(http.StatusBadRequest, "ResourceErrorsDetectedFormatError", "The resource property Target has detected errors of type 'rshim is not enabled on the BMC'.")
-		case m.config.copying:
+		case time.Now().Before(m.config.copying):
 			return fail(http.StatusServiceUnavailable, "ServiceTemporarilyUnavailable", "Wait for background copy operation.")
 		}
 	}

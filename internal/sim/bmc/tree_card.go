@@ -1,6 +1,9 @@
 package bmc
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // cardResource returns the resources that only a BlueField-3 has.
 func (c *Controller) cardResource(path string) (obj, bool) {
@@ -20,7 +23,7 @@ func (c *Controller) cardResource(path string) (obj, bool) {
 		return resource(path, "Chassis.v1_22_0.Chassis", "Bluefield_BMC", obj{"ChassisType": "Module", "SerialNumber": m.Serial}), true
 	case root + "/Chassis/Bluefield_ERoT":
 		status := "Completed"
-		if m.config.copying {
+		if time.Now().Before(m.config.copying) {
 			status = "InProgress"
 		}
 		return resource(path, "Chassis.v1_22_0.Chassis", "Bluefield_ERoT", obj{
