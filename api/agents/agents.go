@@ -1,7 +1,7 @@
-// Package agents serves the API of riser's own agents, /agents/v1, in the words of package wire.
+// Package agents serves the API of riser's own agents, /agents/v1, in the words of package wire, and what operators ask about agents.
 //
-// Hosts and DPUs have separate tables of routes, each with its own way to tell who calls: a host's identity reaches no order of a DPU, and a DPU
-// sees the orders of its own card only.
+// Hosts, DPUs and operators have separate tables of routes, each with its own way to tell who calls: a host's identity reaches no order of a DPU, a
+// DPU sees the orders of its own card only, and an agent is no operator.
 package agents
 
 import (
@@ -17,6 +17,16 @@ import (
 	"github.com/riser-project/riser/enrol"
 	"github.com/riser-project/riser/fault"
 	"github.com/riser-project/riser/store"
+	"github.com/riser-project/riser/trust"
+)
+
+// Side is a part of the API that a listener serves.
+type Side uint8
+
+// The sides.
+const (
+	ForAgents    Side = 1 << iota // reports, orders, joining
+	ForOperators                  // tokens, approvals, what agents have reported
 )
 
 // Options says what the API works on. DB, Enrol and Binding must be set.
@@ -25,12 +35,22 @@ type Options struct {
 	Enrol   *enrol.Enroller
 	Binding *binding.Binder
 
-	// HostAuth tells which host a request comes from: Subject.User is the host's name. Nil lets everybody speak for every host, so the API must
-	// then be reachable from this machine alone.
+	// Serve is what New's handler serves: ForAgents, ForOperators or both. 0 means both. Where agents have a listener of their own, that serves
+	// ForAgents and the operators' one ForOperators.
+	Serve Side
+
+	// Trust has agents join and gives them certificates. Nil leaves that out: there are no tokens then.
+	Trust *trust.Authority
+
+	// HostAuth tells which host a request comes from: Subject.User is the host's name. Nil means the host's certificate by Trust; without Trust it
+	// lets everybody speak for every host, so the API must then be reachable from this machine alone.
 	HostAuth rest.Authenticator
 
 	// DPUAuth tells which card a request comes from: Subject.User is the card's serial. Nil is as for HostAuth.
 	DPUAuth rest.Authenticator
+
+	// Auth tells which operator a request comes from. Nil means rest.Anyone. Operators must be administrators, or of the whole system.
+	Auth rest.Authenticator
 
 	// Observe is told of each request after its answer.
 	Observe func(method, pattern string, status int, took time.Duration)
@@ -48,20 +68,43 @@ const (
 
 // New returns the API as a handler of Prefix.
 func New(o Options) http.Handler {
+	if o.Serve == 0 {
+		o.Serve = ForAgents | ForOperators
+	}
+	if o.Trust != nil && o.HostAuth == nil {
+		o.HostAuth = certificates{o.Trust, store.HostAgent}
+	}
+	if o.Trust != nil && o.DPUAuth == nil {
+		o.DPUAuth = certificates{o.Trust, store.DPUAgent}
+	}
 	a := &api{o}
 	mux := http.NewServeMux()
-	mux.Handle("/agents/v1/hosts/", rest.New(a.table(o.HostAuth, []rest.Route{
+	mux.Handle("/", rest.New(a.table(nil, nil)))
+	if o.Serve&ForAgents != 0 {
+		mux.Handle("/agents/v1/hosts/", rest.New(a.table(o.HostAuth, a.hostRoutes())))
+		mux.Handle("/agents/v1/dpus/", rest.New(a.table(o.DPUAuth, a.dpuRoutes())))
+		a.mountJoin(mux)
+	}
+	if o.Serve&ForOperators != 0 {
+		a.mountOperators(mux)
+	}
+	return mux
+}
+
+func (a *api) hostRoutes() []rest.Route {
+	return []rest.Route{
 		{Method: "POST", Pattern: "/agents/v1/hosts/{host}/report", Policy: "agents:host", MaxBody: maxReport, Handler: a.hostReport},
 		{Method: "POST", Pattern: "/agents/v1/hosts/{host}/heartbeat", Policy: "agents:host", Handler: a.hostBeat},
-	})))
-	mux.Handle("/agents/v1/dpus/", rest.New(a.table(o.DPUAuth, []rest.Route{
+	}
+}
+
+func (a *api) dpuRoutes() []rest.Route {
+	return []rest.Route{
 		{Method: "POST", Pattern: "/agents/v1/dpus/{serial}/report", Policy: "agents:dpu", MaxBody: maxReport, Handler: a.dpuReport},
 		{Method: "POST", Pattern: "/agents/v1/dpus/{serial}/heartbeat", Policy: "agents:dpu", Handler: a.dpuBeat},
 		{Method: "GET", Pattern: "/agents/v1/dpus/{serial}/orders", Policy: "agents:dpu", Query: []string{"after", "wait"}, Handler: a.orders},
 		{Method: "POST", Pattern: "/agents/v1/dpus/{serial}/status", Policy: "agents:dpu", MaxBody: maxReport, Handler: a.status},
-	})))
-	mux.Handle("/", rest.New(a.table(nil, nil)))
-	return mux
+	}
 }
 
 type api struct{ o Options }
@@ -144,7 +187,8 @@ func answer(reply wire.Reply, err error) (*rest.Response, error) {
 	return rest.OK(encode(reply)), nil
 }
 
-// orders answers with the orders after a revision: at once when there are some, else as soon as there are, or without any when wait is over.
+// orders answers with the orders after a revision: at once when there are some, else as soon as there are, or without any when wait is over. Who
+// waits is asked who they are again before each answer, and as soon as that changes: a card whose identity was revoked hears nothing more.
 func (a *api) orders(r *rest.Request) (*rest.Response, error) {
 	serial, err := own(r, "serial")
 	if err != nil {
@@ -154,7 +198,7 @@ func (a *api) orders(r *rest.Request) (*rest.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	woken, cancel := a.o.DB.Subscribe(store.TopicOrders(serial))
+	woken, cancel := a.o.DB.Subscribe(store.TopicOrders(serial), store.TopicIdentity(r.Subject.UserID))
 	defer cancel()
 	over := time.NewTimer(wait)
 	defer over.Stop()
@@ -172,6 +216,12 @@ func (a *api) orders(r *rest.Request) (*rest.Response, error) {
 			wait = 0
 		case <-r.Context().Done():
 			return nil, r.Context().Err()
+		}
+		if a.o.DPUAuth == nil {
+			continue
+		}
+		if _, err := a.o.DPUAuth.Authenticate(r.Request); err != nil {
+			return nil, err
 		}
 	}
 }

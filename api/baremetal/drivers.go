@@ -14,18 +14,20 @@ import (
 
 func (s *service) driverRoutes() []rest.Route {
 	const get = "baremetal:driver:get"
-	return []rest.Route{
+	const vendor = "baremetal:driver:vendor_passthru"
+	routes := []rest.Route{
 		{Method: http.MethodGet, Pattern: "/v1/drivers", Policy: get, Query: []string{"type", "detail", "fields"}, Handler: s.listDrivers},
 		{Method: http.MethodGet, Pattern: "/v1/drivers/{driver}", Policy: get, Query: []string{"fields"}, Handler: s.showDriver},
 		{Method: http.MethodGet, Pattern: "/v1/drivers/{driver}/properties", Policy: "baremetal:driver:get_properties", Handler: s.showDriverProperties},
 		{Method: http.MethodGet, Pattern: "/v1/drivers/{driver}/raid/logical_disk_properties", Since: mvRAID, Policy: "baremetal:driver:get_raid_logical_disk_properties", Handler: s.showDriverRAID},
-		{Method: http.MethodGet, Pattern: "/v1/drivers/{driver}/vendor_passthru/methods", Policy: "baremetal:driver:vendor_passthru", Handler: s.listDriverMethods},
-		{Method: http.MethodGet, Pattern: "/v1/drivers/{driver}/vendor_passthru/{method}", Policy: "baremetal:driver:vendor_passthru", Query: []string{rest.AnyQuery}, Handler: s.callDriver},
-		{Method: http.MethodPost, Pattern: "/v1/drivers/{driver}/vendor_passthru/{method}", Policy: "baremetal:driver:vendor_passthru", Query: []string{rest.AnyQuery}, Handler: s.callDriver},
-		{Method: http.MethodPut, Pattern: "/v1/drivers/{driver}/vendor_passthru/{method}", Policy: "baremetal:driver:vendor_passthru", Query: []string{rest.AnyQuery}, Handler: s.callDriver},
-		{Method: http.MethodPatch, Pattern: "/v1/drivers/{driver}/vendor_passthru/{method}", Policy: "baremetal:driver:vendor_passthru", Query: []string{rest.AnyQuery}, Handler: s.callDriver},
-		{Method: http.MethodDelete, Pattern: "/v1/drivers/{driver}/vendor_passthru/{method}", Policy: "baremetal:driver:vendor_passthru", Query: []string{rest.AnyQuery}, Handler: s.callDriver},
+		{Method: http.MethodGet, Pattern: "/v1/drivers/{driver}/vendor_passthru/methods", Policy: vendor, Handler: s.listDriverMethods},
 	}
+	for _, method := range anyMethod {
+		routes = append(routes,
+			rest.Route{Method: method, Pattern: "/v1/drivers/{driver}/vendor_passthru", Policy: vendor, Query: []string{rest.AnyQuery}, Handler: s.callDriver},
+			rest.Route{Method: method, Pattern: "/v1/drivers/{driver}/vendor_passthru/{method}", Policy: vendor, Query: []string{rest.AnyQuery}, Handler: s.callDriver})
+	}
+	return routes
 }
 
 // hardware returns the hosts of the live conductors by the hardware types that they serve and this process knows.
@@ -215,10 +217,16 @@ func (s *service) listDriverMethods(r *rest.Request) (*rest.Response, error) {
 	return rest.OK([]byte("{}")), nil
 }
 
-// callDriver answers every method on /v1/drivers/{driver}/vendor_passthru/{method}.
+// callDriver answers every HTTP method on /v1/drivers/{driver}/vendor_passthru/{method} and /vendor_passthru?method=.
 func (s *service) callDriver(r *rest.Request) (*rest.Response, error) {
 	if _, _, err := s.hardwareType(r); err != nil {
 		return nil, err
 	}
-	return nil, invalid("No handler for method %s", r.PathValue("method"))
+	name := r.PathValue("method")
+	if name == "" {
+		if name = r.Query().Get("method"); name == "" {
+			return nil, invalid("Method not specified when calling vendor extension.")
+		}
+	}
+	return nil, invalid("No handler for method %s", name)
 }

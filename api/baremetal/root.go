@@ -1,6 +1,7 @@
 package baremetal
 
 import (
+	_ "embed" // for the description
 	"net/http"
 
 	"github.com/riser-project/riser/api/rest"
@@ -10,6 +11,7 @@ func (s *service) rootRoutes() []rest.Route {
 	return []rest.Route{
 		{Method: http.MethodGet, Pattern: "/", Public: true, Lenient: true, Handler: s.discover},
 		{Method: http.MethodGet, Pattern: "/v1", Public: true, Handler: s.describe},
+		{Method: http.MethodGet, Pattern: "/v1/openapi.yaml", Public: true, Lenient: true, Handler: s.showOpenAPI},
 	}
 }
 
@@ -61,4 +63,14 @@ func (s *service) describe(r *rest.Request) (*rest.Response, error) {
 		}
 	}
 	return rest.OK(rest.AppendValue(nil, doc)), nil
+}
+
+// OpenAPI is the description of this API (OpenAPI 3.1), in YAML.
+//
+//go:embed openapi.yaml
+var OpenAPI []byte
+
+// showOpenAPI answers GET /v1/openapi.yaml.
+func (s *service) showOpenAPI(*rest.Request) (*rest.Response, error) {
+	return &rest.Response{Status: http.StatusOK, ContentType: "application/yaml", Body: OpenAPI}, nil
 }

@@ -14,13 +14,16 @@ import (
 func (s *service) vendorRoutes() []rest.Route {
 	const base, policy = "/v1/nodes/{node}/vendor_passthru", "baremetal:node:vendor_passthru"
 	routes := []rest.Route{{Method: http.MethodGet, Pattern: base + "/methods", Policy: policy, Handler: s.listMethods}}
-	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+	for _, method := range anyMethod {
 		routes = append(routes,
 			rest.Route{Method: method, Pattern: base, Policy: policy, Query: []string{rest.AnyQuery}, Handler: s.callMethod},
 			rest.Route{Method: method, Pattern: base + "/{method}", Policy: policy, Query: []string{rest.AnyQuery}, Handler: s.callMethod})
 	}
 	return routes
 }
+
+// anyMethod are the HTTP methods that a vendor method may be called by.
+var anyMethod = []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
 
 // methods are the vendor methods of the node's vendor interface.
 func (s *service) methods(n *node.Node) []driver.VendorMethod {

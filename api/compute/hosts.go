@@ -25,7 +25,7 @@ func (a *api) hosts(r *rest.Request, each func(i int, h *store.Host, load store.
 		if err != nil {
 			return err
 		}
-		loads, err := tx.ServerLoads(r.Context(), "")
+		loads, err := tx.ServerLoads(r.Context(), nil)
 		for i, h := range list {
 			each(i+1, h, loads[h.Name])
 		}
