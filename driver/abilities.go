@@ -165,6 +165,22 @@ type Disk struct {
 	Bytes  int64
 }
 
+// Volume is a logical drive of a RAID controller.
+type Volume struct {
+	ID         string
+	Name       string
+	Controller string // id of its controller
+	Level      string // DSP0268 RAIDType ("RAID1"), empty when the machine says none
+	Bytes      int64
+	Health     string   // OK, Warning, Critical, or empty
+	Disks      []string // ids of the drives it is made of
+}
+
+// RAID reads logical drives.
+type RAID interface {
+	Volumes(ctx context.Context) ([]Volume, error)
+}
+
 // Inspector reads the inventory out of band.
 type Inspector interface {
 	Inventory(ctx context.Context) (Inventory, error)

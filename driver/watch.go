@@ -93,7 +93,8 @@ func (c *change) life(ctx context.Context, before BootState) error {
 			continue
 		}
 		if reports && !now.Alive {
-			return fault.New(fault.Timeout, "%s reports power on, but its boot progress is still %s after %s: the machine did not start; look at its console, "+
+			return fault.New(fault.Timeout, "%s reports power on, but its boot progress is still %s after %s: the machine did not start; look at "+
+				"its console, "+
 				"or power it off and on", c.who, word(now), limit)
 		}
 		c.note("no new boot progress in %s (%s): it is no evidence here", limit, word(now))

@@ -45,7 +45,8 @@ func (c *Conn) PreFlight(ctx context.Context, image string) error {
 	if a.family != nil {
 		for _, other := range a.family.image {
 			if strings.Contains(name, other) {
-				return fault.New(fault.Invalid, "BMC %s is on a BlueField-%d; %s looks like an image for %s", c.Address(), a.family.generation, path.Base(u.Path), other)
+				return fault.New(fault.Invalid, "BMC %s is on a BlueField-%d; %s looks like an image for %s", c.Address(), a.family.generation,
+					path.Base(u.Path), other)
 			}
 		}
 	}

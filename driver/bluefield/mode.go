@@ -80,7 +80,8 @@ func (c *Conn) SetMode(ctx context.Context, m Mode) error {
 	case a.family == nil:
 		return fault.New(fault.Unsupported, "BMC %s does not tell which BlueField it is on; its mode cannot be set", c.Address())
 	case a.family.modeAction:
-		_, err := c.Post(ctx, driver.Command{Class: driver.Absolute, Text: "Mode.Set " + string(m)}, oemPath+"/Actions/Mode.Set", map[string]any{"Mode": string(m)})
+		_, err := c.Post(ctx, driver.Command{Class: driver.Absolute, Text: "Mode.Set " + string(m)}, oemPath+"/Actions/Mode.Set",
+			map[string]any{"Mode": string(m)})
 		return err
 	}
 	return c.ApplySettings(ctx, []driver.Setting{{Name: "NicMode", Value: string(m)}})
@@ -104,7 +105,8 @@ func (c *Conn) SetHostRshim(ctx context.Context, on bool) error {
 	if on {
 		state = "Enabled"
 	}
-	_, err := c.Post(ctx, driver.Command{Class: driver.Absolute, Text: "HostRshim.Set " + state}, oemPath+"/Actions/HostRshim.Set", map[string]any{"HostRshim": state})
+	_, err := c.Post(ctx, driver.Command{Class: driver.Absolute, Text: "HostRshim.Set " + state}, oemPath+"/Actions/HostRshim.Set",
+		map[string]any{"HostRshim": state})
 	return err
 }
 
@@ -140,9 +142,11 @@ func (c *Conn) SetControllerRshim(ctx context.Context, on bool) error {
 		}
 	}
 	if host, err := c.HostRshim(ctx); err == nil && host && on {
-		return fault.New(fault.Conflict, "BMC %s did not get the rshim: its host has it; take it away with step management.set_host_rshim first", c.Address())
+		return fault.New(fault.Conflict, "BMC %s did not get the rshim: its host has it; take it away with step management.set_host_rshim first",
+			c.Address())
 	}
-	return fault.New(fault.Conflict, "BMC %s accepted BmcRShimEnabled %v, but it did not take effect within %s; restart the controller", c.Address(), on, c.driver.options.Rshim)
+	return fault.New(fault.Conflict, "BMC %s accepted BmcRShimEnabled %v, but it did not take effect within %s; restart the controller", c.Address(),
+		on, c.driver.options.Rshim)
 }
 
 func (c *Conn) pause(ctx context.Context) error {

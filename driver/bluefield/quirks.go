@@ -77,9 +77,12 @@ type family struct {
 }
 
 var families = []family{
-	{generation: 2, models: []string{"bluefield-2", "bluefield 2", "mbf2"}, chassis: []string{"Card1", "Bluefield_BMC"}, image: []string{"bf3", "bf4", "bluefield3", "bluefield4"}},
-	{generation: 3, models: []string{"bluefield-3", "bluefield 3", "900-9d3"}, chassis: []string{"Card1", "Bluefield_BMC"}, modeAction: true, image: []string{"bf2", "bf4", "bluefield2", "bluefield4"}},
-	{generation: 4, models: []string{"bluefield-4", "bluefield 4"}, chassis: []string{"BlueField_0", "BlueField_BMC_0", "Bluefield_BMC"}, image: []string{"bf2", "bf3", "bluefield2", "bluefield3"}},
+	{generation: 2, models: []string{"bluefield-2", "bluefield 2", "mbf2"}, chassis: []string{"Card1", "Bluefield_BMC"},
+		image: []string{"bf3", "bf4", "bluefield3", "bluefield4"}},
+	{generation: 3, models: []string{"bluefield-3", "bluefield 3", "900-9d3"}, chassis: []string{"Card1", "Bluefield_BMC"}, modeAction: true,
+		image: []string{"bf2", "bf4", "bluefield2", "bluefield4"}},
+	{generation: 4, models: []string{"bluefield-4", "bluefield 4"}, chassis: []string{"BlueField_0", "BlueField_BMC_0", "Bluefield_BMC"},
+		image: []string{"bf2", "bf3", "bluefield2", "bluefield3"}},
 }
 
 // familyOf finds the family by what the card says of itself; nil when it says nothing that is known.

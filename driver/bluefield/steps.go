@@ -28,9 +28,11 @@ func Steps() []step.Definition {
 		{
 			Interface: node.Firmware, Name: "install_bfb", ResetCard: true, Timeout: 2 * time.Hour,
 			Summary: "Put a new system (BFB) on the card and wait until it runs.",
-			Args:    []step.Arg{{Name: "url", Description: "http or https URL of the .bfb file, which the card's controller fetches.", Required: true, Check: checkURL}},
+			Args: []step.Arg{{Name: "url", Description: "http or https URL of the .bfb file, which the card's controller fetches.", Required: true,
+				Check: checkURL}},
 			Plan: func(args node.Object) []string {
-				return []string{"HostRshim.Set Disabled, unless the host does not have it", "BmcRShimEnabled true, unless it is so", fmt.Sprintf("UpdateService.SimpleUpdate DPU_OS %v", args["url"])}
+				return []string{"HostRshim.Set Disabled, unless the host does not have it", "BmcRShimEnabled true, unless it is so",
+					fmt.Sprintf("UpdateService.SimpleUpdate DPU_OS %v", args["url"])}
 			},
 			Run: install, Poll: installing,
 		},
@@ -278,7 +280,8 @@ func systemVersion(ctx context.Context, c *Conn) string {
 func installing(ctx context.Context, t *step.Task) (step.Result, error) {
 	s, ok := kept(t)
 	if !ok {
-		return step.Done, fault.New(fault.Conflict, "what became of the installation is unknown: look at the card's console, then run the step again if it is needed")
+		return step.Done, fault.New(fault.Conflict, "what became of the installation is unknown: look at the card's console, then run the step "+
+			"again if it is needed")
 	}
 	c, err := conn(ctx, t)
 	switch {
@@ -320,7 +323,8 @@ func booting(ctx context.Context, t *step.Task, s installation, c *Conn) (step.R
 		t.Evidence(fmt.Sprintf("the card runs: %s, %s -> %s", b.State, first(s.Version, "unknown"), first(systemVersion(ctx, c), "unknown")))
 		return step.Done, nil
 	case time.Since(s.Booting) > bootTime:
-		return step.Done, fault.New(fault.Timeout, "the image is on the card, but its system does not run after %s (boot progress %q); look at the card's console", bootTime, b.State)
+		return step.Done, fault.New(fault.Timeout, "the image is on the card, but its system does not run after %s (boot progress %q); look at "+
+			"the card's console", bootTime, b.State)
 	}
 	return step.Wait, nil
 }

@@ -242,7 +242,8 @@ func power(t *testing.T, d driver.Driver, m Machine) {
 	pace := driver.Pace{Poll: 5 * time.Millisecond, Rest: 20 * time.Millisecond, Off: 5 * time.Second, On: 5 * time.Second, SoftOff: 5 * time.Second,
 		Restart: 5 * time.Second, Boot: 5 * time.Second, Hint: 50 * time.Millisecond}
 	for _, step := range []struct{ target, end node.PowerState }{
-		{node.PowerOff, node.PowerOff}, {node.PowerOn, node.PowerOn}, {node.Rebooting, node.PowerOn}, {node.SoftPowerOff, node.PowerOff}, {node.PowerOn, node.PowerOn},
+		{node.PowerOff, node.PowerOff}, {node.PowerOn, node.PowerOn}, {node.Rebooting, node.PowerOn}, {node.SoftPowerOff,
+			node.PowerOff}, {node.PowerOn, node.PowerOn},
 	} {
 		evidence, err := driver.ChangePower(t.Context(), p, boot, step.target, pace)
 		if err != nil {

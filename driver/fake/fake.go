@@ -148,7 +148,8 @@ func (c *Conn) PowerState(context.Context) (node.PowerState, error) { return c.p
 
 // PowerCommands lists every command.
 func (c *Conn) PowerCommands(context.Context) ([]driver.PowerCommand, error) {
-	return []driver.PowerCommand{driver.PowerOn, driver.ForceOff, driver.GracefulShutdown, driver.ForceRestart, driver.GracefulRestart, driver.PowerCycle}, nil
+	return []driver.PowerCommand{driver.PowerOn, driver.ForceOff, driver.GracefulShutdown, driver.ForceRestart, driver.GracefulRestart,
+		driver.PowerCycle}, nil
 }
 
 // SendPower changes the power after the power delay.
@@ -194,7 +195,8 @@ func (c *Conn) SetBootDevice(ctx context.Context, device string, _ bool) error {
 
 // Identity returns what the node itself holds.
 func (c *Conn) Identity(context.Context) (driver.Identity, error) {
-	return driver.Identity{SystemUUID: strings.ToLower(c.node.UUID), Model: "fake-hardware", Serial: c.node.Card.Serial, PartNumber: c.node.Card.PartNumber}, nil
+	return driver.Identity{SystemUUID: strings.ToLower(c.node.UUID), Model: "fake-hardware", Serial: c.node.Card.Serial,
+		PartNumber: c.node.Card.PartNumber}, nil
 }
 
 // Indicators lists a lamp of the chassis, which cannot be set, and one of the system.

@@ -16,8 +16,10 @@ func Steps() []step.Definition {
 	settings := []step.Arg{{Name: "settings", Description: "List of settings to apply.", Required: true, Check: isList}}
 	list := []step.Definition{
 		{Interface: node.Deploy, Name: "deploy", Flows: []node.Flow{node.FlowDeploy}, Priority: 100, Summary: "Deploy nothing."},
-		{Interface: node.Vendor, Name: "log_passthrough", Flows: []node.Flow{node.FlowClean, node.FlowService}, Priority: 1, Summary: "Record that the step ran."},
-		{Interface: node.Vendor, Name: "trigger_servicewait", Flows: service, Summary: "Wait until the node's agent reports, or the flow is aborted.", Run: waitForAgent},
+		{Interface: node.Vendor, Name: "log_passthrough", Flows: []node.Flow{node.FlowClean, node.FlowService}, Priority: 1,
+			Summary: "Record that the step ran."},
+		{Interface: node.Vendor, Name: "trigger_servicewait", Flows: service, Summary: "Wait until the node's agent reports, or the flow is aborted.",
+			Run: waitForAgent},
 		{Interface: node.BIOS, Name: "apply_configuration", Flows: clean, Args: settings, Summary: "Apply no BIOS settings."},
 		{Interface: node.BIOS, Name: "factory_reset", Flows: clean, Summary: "Reset no BIOS settings."},
 		{Interface: node.BIOS, Name: "cache_bios_settings", Flows: clean, Summary: "Read no BIOS settings."},

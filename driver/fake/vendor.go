@@ -15,7 +15,8 @@ var vendorMethods = []struct {
 	driver.VendorMethod
 	bar string
 }{
-	{driver.VendorMethod{Name: "fourth_method_shared_lock", Description: "A vendor method that needs no exclusive lock.", Methods: []string{"POST"}, Async: true, Shared: true}, "woof"},
+	{driver.VendorMethod{Name: "fourth_method_shared_lock", Description: "A vendor method that needs no exclusive lock.", Methods: []string{"POST"},
+		Async: true, Shared: true}, "woof"},
 	{driver.VendorMethod{Name: "log_passthrough", Description: "Log a message.", Methods: []string{"POST"}, Async: true}, ""},
 	{driver.VendorMethod{Name: "second_method", Description: "A vendor method with an argument bar.", Methods: []string{"POST"}, Async: true}, "kazoo"},
 	{driver.VendorMethod{Name: "third_method_sync", Description: "A vendor method that is answered at once.", Methods: []string{"POST"}}, "meow"},

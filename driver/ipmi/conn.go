@@ -205,9 +205,11 @@ func (c *Conn) SetBootDevice(ctx context.Context, device string, persistent bool
 	case sent != nil:
 		return sent
 	case got == device:
-		return fault.New(fault.Unsupported, "BMC %s keeps the boot device %s for the next boot alone, not for every boot; set it without persistent, or set ipmi_force_boot_device", c.Address(), device)
+		return fault.New(fault.Unsupported, "BMC %s keeps the boot device %s for the next boot alone, not for every boot; set it without "+
+			"persistent, or set ipmi_force_boot_device", c.Address(), device)
 	}
-	return fault.New(fault.Unavailable, "BMC %s accepted the boot device %s but still has %q; try again, and if it stays so, restart the controller", c.Address(), device, got)
+	return fault.New(fault.Unavailable, "BMC %s accepted the boot device %s but still has %q; try again, and if it stays so, restart the controller",
+		c.Address(), device, got)
 }
 
 // SendRaw sends a raw command to the controller itself (LUN 0).

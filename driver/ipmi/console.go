@@ -36,7 +36,8 @@ func (c *Conn) Console(ctx context.Context, in io.Reader, out io.Writer) error {
 		return err
 	}
 	err := s.retry(ctx, 1, "activate the console", func(ctx context.Context) error {
-		_, err := cl.ActivatePayload(ctx, &transport.ActivatePayloadRequest{PayloadType: types.PayloadTypeSOL, PayloadInstance: console, EnableEncryption: true, EnableAuthentication: true})
+		_, err := cl.ActivatePayload(ctx, &transport.ActivatePayloadRequest{PayloadType: types.PayloadTypeSOL, PayloadInstance: console,
+			EnableEncryption: true, EnableAuthentication: true})
 		return err
 	})
 	if err != nil {

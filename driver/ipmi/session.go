@@ -160,9 +160,11 @@ func (s *session) refusal(err error) error {
 	var status *types.RmcpStatusError
 	switch {
 	case errors.Is(err, client.ErrRAKPAuthentication):
-		return fault.New(fault.Unauthorized, "BMC %s refused the credentials; correct ipmi_username and ipmi_password (it is not tried again, so the account is not locked)", at)
+		return fault.New(fault.Unauthorized, "BMC %s refused the credentials; correct ipmi_username and ipmi_password (it is not tried again, so "+
+			"the account is not locked)", at)
 	case s.lacks(err):
-		return fault.New(fault.Invalid, "BMC %s refused a session with this cipher suite; set ipmi_cipher_suite to one that it has (17, 12, 8 or 3), and see that it has a session left", at)
+		return fault.New(fault.Invalid, "BMC %s refused a session with this cipher suite; set ipmi_cipher_suite to one that it has (17, 12, 8 or "+
+			"3), and see that it has a session left", at)
 	case !errors.As(err, &status):
 		return s.meaning(err)
 	}
@@ -172,7 +174,8 @@ func (s *session) refusal(err error) error {
 	case types.RmcpStatusCodeUnauthorizedRoleOfPriLevel, types.RmcpStatusCodeInvalidRole:
 		return fault.New(fault.Unauthorized, "BMC %s does not grant the user its privilege level; lower ipmi_priv_level", at)
 	case types.RmcpStatusCodeUnauthorizedName, types.RmcpStatusCodeInvalidNameLength, types.RmcpStatusCodeInvalidIntegrityCheckValue, types.RmcpStatusCodeUnauthorizedGUID:
-		return fault.New(fault.Unauthorized, "BMC %s refused the credentials; correct ipmi_username and ipmi_password (it is not tried again, so the account is not locked)", at)
+		return fault.New(fault.Unauthorized, "BMC %s refused the credentials; correct ipmi_username and ipmi_password (it is not tried again, so "+
+			"the account is not locked)", at)
 	}
 	return fault.New(fault.Unavailable, "BMC %s refused a session: %s", at, status.StatusCode())
 }
@@ -190,7 +193,8 @@ func (s *session) retry(ctx context.Context, n int, what string, do func(context
 		case ended(ctx):
 			return fault.New(fault.Timeout, "BMC %s: %s was given up before an answer came: %w", s.set.address(), what, context.Cause(ctx))
 		case i == n:
-			return fault.New(fault.Timeout, "BMC %s did not answer within %s (%s); check ipmi_address, ipmi_port and that IPMI over LAN is enabled; if it stays silent, "+
+			return fault.New(fault.Timeout, "BMC %s did not answer within %s (%s); check ipmi_address, ipmi_port and that IPMI over LAN is "+
+				"enabled; if it stays silent, "+
 				"restart the controller", s.set.address(), time.Duration(n)*limit, what)
 		}
 	}
@@ -259,10 +263,12 @@ func (s *session) send(ctx context.Context, cmd driver.Command, netFn, command b
 		return answer.Response, nil
 	case ended(ctx):
 		s.discard()
-		return nil, fault.New(fault.Timeout, "BMC %s: %s was given up before an answer came; it is unknown whether it was carried out: %w", s.set.address(), cmd.Text, context.Cause(ctx))
+		return nil, fault.New(fault.Timeout, "BMC %s: %s was given up before an answer came; it is unknown whether it was carried out: %w",
+			s.set.address(), cmd.Text, context.Cause(ctx))
 	case silence(err):
 		s.discard()
-		return nil, fault.New(fault.Timeout, "BMC %s did not answer %s within %s; it is unknown whether it was carried out", s.set.address(), cmd.Text, s.driver.options.Timeout)
+		return nil, fault.New(fault.Timeout, "BMC %s did not answer %s within %s; it is unknown whether it was carried out", s.set.address(),
+			cmd.Text, s.driver.options.Timeout)
 	}
 	return nil, s.meaning(err)
 }
@@ -277,7 +283,8 @@ func (s *session) meaning(err error) error {
 	response, ok := types.IsResponseError(err)
 	if !ok {
 		s.discard()
-		return fault.New(fault.Unavailable, "BMC %s cannot be reached: %s; check ipmi_address, ipmi_port, the network, and that the controller has power", at, plain(err))
+		return fault.New(fault.Unavailable, "BMC %s cannot be reached: %s; check ipmi_address, ipmi_port, the network, and that the controller "+
+			"has power", at, plain(err))
 	}
 	kind := fault.Unavailable
 	switch response.CompletionCode() {
@@ -292,7 +299,8 @@ func (s *session) meaning(err error) error {
 	case types.CodeInsufficientPrivilege:
 		kind = fault.Forbidden
 	}
-	return fault.New(kind, "BMC %s answered with completion code 0x%02x (%s)", at, uint8(response.CompletionCode()), types.StrCC(types.Command{}, uint8(response.CompletionCode())))
+	return fault.New(kind, "BMC %s answered with completion code 0x%02x (%s)", at, uint8(response.CompletionCode()), types.StrCC(types.Command{},
+		uint8(response.CompletionCode())))
 }
 
 // discard forgets a session that may be dead, and ends it in the background, as well as it can, within the time of one command.

@@ -268,6 +268,15 @@ func TestInventory(t *testing.T) {
 	}
 }
 
+func TestVolumes(t *testing.T) {
+	c := connect(t, newDriver(), nodeOf(server(t, bmc.Options{}).Host, nil))
+	got, err := c.Volumes(t.Context())
+	want := []driver.Volume{{ID: "0", Name: "Virtual Disk 0", Controller: "1", Level: "RAID1", Bytes: 960197124096, Health: "OK", Disks: []string{"0"}}}
+	if d := cmp.Diff(want, got); d != "" || err != nil {
+		t.Errorf("volumes (-want +got):\n%s%v", d, err)
+	}
+}
+
 func TestNMIAndClock(t *testing.T) {
 	m := server(t, bmc.Options{}).Host
 	c := connect(t, newDriver(), nodeOf(m, nil))

@@ -101,7 +101,8 @@ func (c *Conn) ApplySettings(ctx context.Context, settings []driver.Setting) err
 	if b.Settings.Object.ID != "" {
 		path = b.Settings.Object.ID
 	}
-	return c.patch(ctx, path, driver.Command{Class: driver.Absolute, Text: "BIOS settings " + clip(strings.Join(names, ", "), 300)}, object{"Attributes": attributes})
+	return c.patch(ctx, path, driver.Command{Class: driver.Absolute, Text: "BIOS settings " + clip(strings.Join(names, ", "), 300)},
+		object{"Attributes": attributes})
 }
 
 // ResetSettings sends Bios.ResetBios.
@@ -113,7 +114,8 @@ func (c *Conn) ResetSettings(ctx context.Context) error {
 	if b.Actions.Reset.Target == "" {
 		return fault.New(fault.Unsupported, "BMC %s cannot reset its BIOS settings", c.Address())
 	}
-	_, err = c.service.send(ctx, driver.Command{Class: driver.Absolute, Text: "Bios.ResetBios"}, request{method: http.MethodPost, path: b.Actions.Reset.Target, body: object{}})
+	_, err = c.service.send(ctx, driver.Command{Class: driver.Absolute, Text: "Bios.ResetBios"}, request{method: http.MethodPost,
+		path: b.Actions.Reset.Target, body: object{}})
 	return err
 }
 

@@ -22,7 +22,8 @@ type bootOverride struct {
 
 // devices pairs the API's words with DSP0268 BootSource.
 var devices = []struct{ api, redfish string }{
-	{"pxe", "Pxe"}, {"disk", "Hdd"}, {"cdrom", "Cd"}, {"bios", "BiosSetup"}, {"uefihttp", "UefiHttp"}, {"usb", "Usb"}, {"floppy", "Floppy"}, {"sdcard", "SDCard"},
+	{"pxe", "Pxe"}, {"disk", "Hdd"}, {"cdrom", "Cd"}, {"bios", "BiosSetup"}, {"uefihttp", "UefiHttp"}, {"usb", "Usb"}, {"floppy",
+		"Floppy"}, {"sdcard", "SDCard"},
 	{"uefishell", "UefiShell"}, {"diags", "Diags"}, {"none", "None"},
 }
 
@@ -117,7 +118,8 @@ func (c *Conn) kept(ctx context.Context, sys *system, want bootOverride) error {
 			return err
 		}
 	}
-	return fault.New(fault.Unavailable, "BMC %s accepted the boot override %s %s but still has %q %q; try again, and if it stays so, reset the controller or set the boot "+
+	return fault.New(fault.Unavailable, "BMC %s accepted the boot override %s %s but still has %q %q; try again, and if it stays so, reset the "+
+		"controller or set the boot "+
 		"order in the machine's own setup", c.Address(), want.Target, want.Enabled, got.Target, got.Enabled)
 }
 

@@ -40,7 +40,8 @@ func (s *service) verdict(r request, a *answer) error {
 	kind := fault.Unavailable
 	switch a.status {
 	case http.StatusUnauthorized:
-		return fault.New(fault.Unauthorized, "BMC %s refused the credentials; correct redfish_username and redfish_password (it is not tried again, so the account is not locked)", s.set.base)
+		return fault.New(fault.Unauthorized, "BMC %s refused the credentials; correct redfish_username and redfish_password (it is not tried "+
+			"again, so the account is not locked)", s.set.base)
 	case http.StatusForbidden:
 		kind = fault.Forbidden
 		what += "; the account lacks a privilege"

@@ -73,7 +73,7 @@ func (c *Conn) Components(ctx context.Context) ([]driver.Component, error) {
 		if !strings.ContainsAny(version, "0123456789") {
 			version = ""
 		}
-		list = append(list, driver.Component{ID: p[strings.LastIndex(p, "/")+1:], Name: real(item.Name), Version: version, Updatable: item.Updateable})
+		list = append(list, driver.Component{ID: base(p), Name: real(item.Name), Version: version, Updatable: item.Updateable})
 	}
 	return list, nil
 }
@@ -108,7 +108,7 @@ func (c *Conn) component(ctx context.Context, id string) (string, error) {
 		return "", err
 	}
 	for _, p := range paths {
-		if p[strings.LastIndex(p, "/")+1:] == id {
+		if base(p) == id {
 			return p, nil
 		}
 	}
@@ -126,7 +126,8 @@ func (c *Conn) SimpleUpdate(ctx context.Context, protocol string, body map[strin
 	case simple.Target == "":
 		return driver.Update{}, fault.New(fault.Unsupported, "BMC %s has no SimpleUpdate", c.Address())
 	case len(simple.Protocols) > 0 && !slices.Contains(simple.Protocols, protocol):
-		return driver.Update{}, fault.New(fault.Unsupported, "BMC %s cannot fetch images by %s; it has %s", c.Address(), protocol, strings.Join(simple.Protocols, ", "))
+		return driver.Update{}, fault.New(fault.Unsupported, "BMC %s cannot fetch images by %s; it has %s", c.Address(), protocol,
+			strings.Join(simple.Protocols, ", "))
 	}
 	a, err := c.service.send(ctx, driver.Command{Class: driver.Relative, Text: fmt.Sprintf("UpdateService.SimpleUpdate %v", body["ImageURI"])},
 		request{method: http.MethodPost, path: simple.Target, body: body})
@@ -143,7 +144,8 @@ func (c *Conn) PushFirmware(ctx context.Context, component, name string, image i
 	case err != nil:
 		return driver.Update{}, err
 	case u.MaxImageSizeBytes > 0 && size > u.MaxImageSizeBytes:
-		return driver.Update{}, fault.New(fault.TooLarge, "BMC %s takes images of up to %d bytes, this one has %d; let it fetch the image instead", c.Address(), u.MaxImageSizeBytes, size)
+		return driver.Update{}, fault.New(fault.TooLarge, "BMC %s takes images of up to %d bytes, this one has %d; let it fetch the image instead",
+			c.Address(), u.MaxImageSizeBytes, size)
 	case u.MultipartHTTPPushURI == "" && u.HTTPPushURI == "":
 		return driver.Update{}, fault.New(fault.Unsupported, "BMC %s takes no firmware uploads", c.Address())
 	}

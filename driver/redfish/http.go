@@ -81,7 +81,8 @@ func (s *service) do(ctx context.Context, r request) (*answer, error) {
 		return nil, s.lost(ctx, r, limit, err)
 	}
 	if int64(len(body)) > s.driver.options.MaxBody {
-		return nil, fault.New(fault.Unavailable, "BMC %s answered %s %s with more than %d bytes; the answer was not read", s.set.base, r.method, r.path, s.driver.options.MaxBody)
+		return nil, fault.New(fault.Unavailable, "BMC %s answered %s %s with more than %d bytes; the answer was not read", s.set.base, r.method,
+			r.path, s.driver.options.MaxBody)
 	}
 	a := &answer{resp.StatusCode, resp.Header, body}
 	return a, s.verdict(r, a)
@@ -131,14 +132,16 @@ func (s *service) lost(ctx context.Context, r request, limit time.Duration, err 
 	var name *net.DNSError
 	switch {
 	case errors.As(err, &certificate):
-		return fault.New(fault.Invalid, "%s: its certificate cannot be trusted (%s); set redfish_verify_ca to the CA's file, or to false for a network that is safe",
+		return fault.New(fault.Invalid, "%s: its certificate cannot be trusted (%s); set redfish_verify_ca to the CA's file, or to false for a "+
+			"network that is safe",
 			what, certificate.Err.Error())
 	case errors.As(err, &refused):
 		return fault.New(refused.Kind, "%s: %s", what, refused.Text)
 	case errors.As(err, &name):
 		return fault.New(fault.Unavailable, "%s: its name cannot be resolved (%s); correct redfish_address", what, name.Err)
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return fault.New(fault.Unavailable, "%s cannot be reached: %s; check redfish_address, the network, and that the controller has power", what, plain(err))
+		return fault.New(fault.Unavailable, "%s cannot be reached: %s; check redfish_address, the network, and that the controller has power", what,
+			plain(err))
 	}
 	outcome := "nothing was changed"
 	if r.method != http.MethodGet {
@@ -149,7 +152,8 @@ func (s *service) lost(ctx context.Context, r request, limit time.Duration, err 
 	case ctx.Err() != nil:
 		return fault.New(fault.Timeout, "%s: %s %s was given up before an answer came; %s: %w", what, r.method, r.path, outcome, context.Cause(ctx))
 	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
-		return fault.New(fault.Timeout, "%s did not answer %s %s within %s; %s. If it stays silent, reset the controller", what, r.method, r.path, limit, outcome)
+		return fault.New(fault.Timeout, "%s did not answer %s %s within %s; %s. If it stays silent, reset the controller", what, r.method, r.path,
+			limit, outcome)
 	case r.method == http.MethodGet:
 		return fault.New(fault.Unavailable, "%s broke off its answer to %s %s: %s", what, r.method, r.path, plain(err))
 	}
@@ -200,7 +204,8 @@ func (s *service) get(ctx context.Context, path string, into any, by auth) (*ans
 		}
 		location := strings.TrimPrefix(a.header.Get("Location"), s.set.base)
 		if localPath(location) != nil {
-			return nil, fault.New(fault.Unavailable, "BMC %s redirects %s to %q, outside its service: not followed; check redfish_address", s.set.base, path,
+			return nil, fault.New(fault.Unavailable, "BMC %s redirects %s to %q, outside its service: not followed; check redfish_address",
+				s.set.base, path,
 				clip(a.header.Get("Location"), 100))
 		}
 		r.path = location
@@ -214,7 +219,8 @@ func (s *service) decode(r request, a *answer, into any) error {
 	}
 	body := bytes.TrimSpace(a.body)
 	if len(body) == 0 || body[0] != '{' {
-		return fault.New(fault.Unavailable, "BMC %s answered %s %s with something that is no Redfish resource; is redfish_address that of the controller?", s.set.base, r.method, r.path)
+		return fault.New(fault.Unavailable, "BMC %s answered %s %s with something that is no Redfish resource; is redfish_address that of the "+
+			"controller?", s.set.base, r.method, r.path)
 	}
 	var wrong *json.UnmarshalTypeError
 	if err := json.Unmarshal(body, into); err != nil && !errors.As(err, &wrong) {

@@ -166,7 +166,8 @@ func formatMAC(text string) string {
 func real(text string) string {
 	text = strings.TrimSpace(strings.Trim(text, "\x00"))
 	switch strings.ToLower(text) {
-	case "n/a", "na", "none", "null", "unknown", "unspecified", "unspecified serial number", "not specified", "not available", "default string", "to be filled by o.e.m.":
+	case "n/a", "na", "none", "null", "unknown", "unspecified", "unspecified serial number", "not specified", "not available", "default " +
+		"string", "to be filled by o.e.m.":
 		return ""
 	}
 	if strings.Trim(text, "0-:. ") == "" || strings.Trim(text, "fF-") == "" {

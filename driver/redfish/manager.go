@@ -79,5 +79,6 @@ func (c *Conn) SetControllerTime(ctx context.Context, now time.Time) error {
 		return err
 	}
 	text := now.UTC().Format(time.RFC3339)
-	return c.patch(ctx, path, driver.Command{Class: driver.Absolute, Text: "controller clock " + text}, object{"DateTime": text, "DateTimeLocalOffset": "+00:00"})
+	return c.patch(ctx, path, driver.Command{Class: driver.Absolute, Text: "controller clock " + text}, object{"DateTime": text,
+		"DateTimeLocalOffset": "+00:00"})
 }

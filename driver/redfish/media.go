@@ -159,7 +159,8 @@ func (c *Conn) eject(ctx context.Context, d *mediaBody) error {
 
 // vendorMethods are those of the vendor interface "redfish".
 var vendorMethods = []driver.VendorMethod{
-	{Name: "eject_vmedia", Description: "Eject virtual media. Argument boot_device (cdrom, floppy, disk) names the kind; without it every drive is emptied.",
+	{Name: "eject_vmedia", Description: "Eject virtual media. Argument boot_device (cdrom, floppy, disk) names the kind; without it every drive " +
+		"is emptied.",
 		Methods: []string{http.MethodPost}, Async: true},
 }
 

@@ -43,7 +43,8 @@ func (c *Conn) PowerCommands(ctx context.Context) ([]driver.PowerCommand, error)
 		return nil, err
 	}
 	var list []driver.PowerCommand
-	for _, cmd := range []driver.PowerCommand{driver.PowerOn, driver.ForceOff, driver.GracefulShutdown, driver.ForceRestart, driver.GracefulRestart, driver.PowerCycle} {
+	for _, cmd := range []driver.PowerCommand{driver.PowerOn, driver.ForceOff, driver.GracefulShutdown, driver.ForceRestart, driver.GracefulRestart,
+		driver.PowerCycle} {
 		if slices.Contains(allowed, string(cmd)) || cmd == driver.PowerOn && slices.Contains(allowed, "ForceOn") {
 			list = append(list, cmd)
 		}

@@ -2,7 +2,6 @@ package redfish
 
 import (
 	"context"
-	"strings"
 
 	"github.com/riser-project/riser/driver"
 	"github.com/riser-project/riser/fault"
@@ -151,7 +150,8 @@ func (c *Conn) single(ctx context.Context, path string, limit int) ([]driver.Sen
 			continue
 		}
 		if s.Reading != nil {
-			list = append(list, driver.Sensor{ID: p, Name: real(s.Name), Kind: kindOf(s.ReadingType), Reading: *s.Reading, Unit: s.ReadingUnits, Health: s.Status.Health})
+			list = append(list, driver.Sensor{ID: p, Name: real(s.Name), Kind: kindOf(s.ReadingType), Reading: *s.Reading, Unit: s.ReadingUnits,
+				Health: s.Status.Health})
 		}
 	}
 	return list, nil
@@ -183,7 +183,7 @@ func (c *Conn) Indicators(ctx context.Context) ([]driver.Indicator, error) {
 	if sys.LocationIndicatorActive == nil {
 		states = append(states, "blinking")
 	}
-	return []driver.Indicator{{Component: "system", ID: c.path[strings.LastIndex(c.path, "/")+1:], States: states}}, nil
+	return []driver.Indicator{{Component: "system", ID: base(c.path), States: states}}, nil
 }
 
 // lamp returns the state of the locator lamp, or "" when there is none.
@@ -220,7 +220,7 @@ func (c *Conn) Indicator(ctx context.Context, component, id string) (string, err
 }
 
 func (c *Conn) hasLamp(sys *system, component, id string) error {
-	if component != "system" || sys.lamp() == "" || id != c.path[strings.LastIndex(c.path, "/")+1:] {
+	if component != "system" || sys.lamp() == "" || id != base(c.path) {
 		return fault.New(fault.NotFound, "BMC %s has no indicator %s of component %s", c.Address(), clip(id, 60), clip(component, 60))
 	}
 	return nil

@@ -78,7 +78,8 @@ func (s *service) find(ctx context.Context) error {
 		case len(list) == 0:
 			return fault.New(fault.Unavailable, "BMC %s lists no system; it may be starting, or set redfish_system_id", s.set.base)
 		case len(list) > 1:
-			return fault.New(fault.Invalid, "BMC %s has %d systems (%s): set redfish_system_id to one of them", s.set.base, len(list), clip(strings.Join(list, ", "), 300))
+			return fault.New(fault.Invalid, "BMC %s has %d systems (%s): set redfish_system_id to one of them", s.set.base, len(list),
+				clip(strings.Join(list, ", "), 300))
 		}
 		system = list[0]
 	}

@@ -17,7 +17,8 @@ var properties = []driver.Property{
 	{Key: "redfish_system_id", Description: "Path of the ComputerSystem, e.g. /redfish/v1/Systems/1. Needed only when the controller has more than one."},
 	{Key: "redfish_username", Description: "User name of an account at the controller."},
 	{Key: "redfish_password", Description: "Password of that account."},
-	{Key: "redfish_verify_ca", Description: "true (the default) to check the controller's certificate with the system's CAs, false not to check it, or the path of a CA file or folder."},
+	{Key: "redfish_verify_ca", Description: "true (the default) to check the controller's certificate with the system's CAs, false not to check " +
+		"it, or the path of a CA file or folder."},
 	{Key: "redfish_auth_type", Description: "basic, session or auto (the default): a session, and basic when the controller offers no session."},
 	{Key: "redfish_tls_minimum_version", Description: "1.2 (the default) or 1.3."},
 	{Key: "redfish_tls_ciphers", Description: "Cipher suites for TLS 1.2, by their IANA names, separated by commas."},
@@ -147,7 +148,8 @@ func (t *tlsSettings) parse(info node.Object, text func(string) string) (faults 
 		}
 		i := slices.IndexFunc(tls.CipherSuites(), func(c *tls.CipherSuite) bool { return c.Name == name })
 		if i < 0 {
-			faults = append(faults, fmt.Sprintf("redfish_tls_ciphers: %q is not a cipher suite that is safe to use, e.g. TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", name))
+			faults = append(faults, fmt.Sprintf("redfish_tls_ciphers: %q is not a cipher suite that is safe to use, e.g. "+
+				"TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", name))
 			continue
 		}
 		ids = append(ids, fmt.Sprint(tls.CipherSuites()[i].ID))

@@ -23,8 +23,12 @@ func Steps() []step.Definition {
 		{
 			Interface: node.BIOS, Name: "apply_configuration", Impls: impls, Flows: anyFlow, NoRamdisk: true, Timeout: 45 * time.Minute,
 			Summary: "Change BIOS settings, restart the node, and see that they are in force.",
-			Args:    []step.Arg{{Name: "settings", Description: `List of {"name": ..., "value": ...}.`, Required: true, Check: func(v any) error { _, err := biosSettings(v); return err }}},
-			Plan:    planSettings, Run: applySettings, Poll: settingsInForce,
+			Args: []step.Arg{{Name: "settings", Description: `List of {"name": ..., "value": ...}.`, Required: true, Check: func(v any) error {
+				_,
+					err := biosSettings(v)
+				return err
+			}}},
+			Plan: planSettings, Run: applySettings, Poll: settingsInForce,
 		},
 		{
 			Interface: node.BIOS, Name: "factory_reset", Impls: impls, Flows: anyFlow, NoRamdisk: true,
@@ -44,8 +48,12 @@ func Steps() []step.Definition {
 		{
 			Interface: node.Management, Name: "set_bmc_clock", Impls: impls, Flows: anyFlow[:1], NoRamdisk: true,
 			Summary: "Set the controller's clock.",
-			Args:    []step.Arg{{Name: "target_datetime", Description: "Time in RFC 3339 form; now without it.", Check: func(v any) error { _, err := clockTarget(v); return err }}},
-			Plan:    lines("controller clock"), Run: setClock,
+			Args: []step.Arg{{Name: "target_datetime", Description: "Time in RFC 3339 form; now without it.", Check: func(v any) error {
+				_,
+					err := clockTarget(v)
+				return err
+			}}},
+			Plan: lines("controller clock"), Run: setClock,
 		},
 		{
 			Interface: node.Management, Name: "verify_bmc_clock", Impls: impls, Flows: []node.Flow{node.FlowVerify}, Priority: 1, NoRamdisk: true,

@@ -25,7 +25,8 @@ func firmwareSteps() []step.Definition {
 			Run:  startUpdates("settings", true), Poll: pollUpdates("settings", true),
 		},
 		{
-			Interface: node.Management, Name: "update_firmware", Impls: impls, Flows: []node.Flow{node.FlowClean, node.FlowService}, NoRamdisk: true, Timeout: 2 * time.Hour,
+			Interface: node.Management, Name: "update_firmware", Impls: impls, Flows: []node.Flow{node.FlowClean,
+				node.FlowService}, NoRamdisk: true, Timeout: 2 * time.Hour,
 			Summary: "Update firmware, one image after the other; the controller knows what each is for.",
 			Args: []step.Arg{{
 				Name: "firmware_images", Description: `List of {"url": ..., "wait": seconds}.`, Required: true,
@@ -175,7 +176,8 @@ func pollUpdates(arg string, named bool) func(context.Context, *step.Task) (step
 		}
 		s, ok := kept[updating](t, stateKey)
 		if !ok || s.Index >= len(updates) {
-			return step.Done, fault.New(fault.Conflict, "what became of the update is unknown: compare the firmware versions, then run the step again if it is needed")
+			return step.Done, fault.New(fault.Conflict, "what became of the update is unknown: compare the firmware versions, then run the step "+
+				"again if it is needed")
 		}
 		f, err := ability[driver.Firmware](ctx, t, "firmware updates")
 		if err == nil {
@@ -198,7 +200,8 @@ func pollUpdate(ctx context.Context, t *step.Task, f driver.Firmware, updates []
 	case fault.Is(err, fault.NotFound):
 		now := version(ctx, f, u.component)
 		if now == "" || now == s.Version {
-			return step.Done, fault.New(fault.Conflict, "the controller forgot the update of %s, and its version is still %q: it is unknown whether the update is done; "+
+			return step.Done, fault.New(fault.Conflict, "the controller forgot the update of %s, and its version is still %q: it is unknown "+
+				"whether the update is done; "+
 				"compare the versions after the next restart", u.component, s.Version)
 		}
 	case passing(err):

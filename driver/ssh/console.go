@@ -2,6 +2,7 @@ package ssh
 
 import (
 	"context"
+	"fmt"
 	"io"
 
 	"golang.org/x/crypto/ssh"
@@ -42,7 +43,10 @@ func (c *Conn) Console(ctx context.Context, in io.Reader, out io.Writer) error {
 	ended := make(chan error, 1)
 	go func() { ended <- s.Wait() }()
 	select {
-	case <-typed:
+	case err := <-typed:
+		if err != nil {
+			return fmt.Errorf("%s: input of the console: %w", c.Address(), err)
+		}
 		return nil
 	case err := <-ended:
 		if err != nil {

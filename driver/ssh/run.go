@@ -62,14 +62,16 @@ func (c *Conn) exec(ctx context.Context, cmd driver.Command, line string, in io.
 	case <-ctx.Done():
 		_ = c.client.Close() // a session alone may stay open as long as the command likes
 		<-done               //nolint:errcheck // how it ended is not known, whatever it says
-		return out.bytes(), fault.New(fault.Timeout, "%s: %s was given up; it is unknown whether it was carried out: %w", c.Address(), cmd.Text, context.Cause(ctx))
+		return out.bytes(), fault.New(fault.Timeout, "%s: %s was given up; it is unknown whether it was carried out: %w", c.Address(), cmd.Text,
+			context.Cause(ctx))
 	}
 	var exit *ssh.ExitError
 	switch {
 	case err == nil:
 		return out.bytes(), nil
 	case errors.As(err, &exit):
-		return out.bytes(), fault.New(fault.Conflict, "%s: %s ended with status %d: %s", c.Address(), cmd.Text, exit.ExitStatus(), first(c.clean(out.bytes()), 200))
+		return out.bytes(), fault.New(fault.Conflict, "%s: %s ended with status %d: %s", c.Address(), cmd.Text, exit.ExitStatus(),
+			first(c.clean(out.bytes()), 200))
 	}
 	return out.bytes(), fault.New(fault.Timeout, "%s ended the connection during %s; it is unknown whether it was carried out", c.Address(), cmd.Text)
 }

@@ -111,7 +111,8 @@ func fingerprint(text string) (string, error) {
 	}
 	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(text))
 	if text == "" || err != nil {
-		return "", fmt.Errorf("ssh_host_key is missing or wrong: it is the machine's own key, as ssh-keyscan prints it, or its fingerprint, as ssh-keygen -l prints it")
+		return "", fmt.Errorf("ssh_host_key is missing or wrong: it is the machine's own key, as ssh-keyscan prints it, or its fingerprint, as " +
+			"ssh-keygen -l prints it")
 	}
 	return ssh.FingerprintSHA256(key), nil
 }
@@ -119,7 +120,8 @@ func fingerprint(text string) (string, error) {
 // trusted is the check of the machine's key.
 func (s *settings) trusted(_ string, _ net.Addr, key ssh.PublicKey) error {
 	if got := ssh.FingerprintSHA256(key); subtle.ConstantTimeCompare([]byte(got), []byte(s.hostKey)) != 1 {
-		return fault.New(fault.Unauthorized, "%s showed the key %s, not the one in ssh_host_key; if the machine was installed anew, correct ssh_host_key, else somebody else answers in its place",
+		return fault.New(fault.Unauthorized, "%s showed the key %s, not the one in ssh_host_key; if the machine was installed anew, correct "+
+			"ssh_host_key, else somebody else answers in its place",
 			s.address(), got)
 	}
 	return nil

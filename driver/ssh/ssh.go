@@ -132,7 +132,8 @@ func handshake(line net.Conn, s *settings) (*ssh.Client, error) {
 	if s.signer != nil {
 		auth = []ssh.AuthMethod{ssh.PublicKeys(s.signer)}
 	}
-	conn, channels, requests, err := ssh.NewClientConn(line, s.endpoint(), &ssh.ClientConfig{User: s.username, Auth: auth, HostKeyCallback: s.trusted, ClientVersion: "SSH-2.0-riser"})
+	conn, channels, requests, err := ssh.NewClientConn(line, s.endpoint(), &ssh.ClientConfig{User: s.username, Auth: auth, HostKeyCallback: s.trusted,
+		ClientVersion: "SSH-2.0-riser"})
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +164,8 @@ func refused(ctx, within context.Context, s *settings, err error) error {
 	case errors.As(err, &known):
 		return known
 	case strings.Contains(err.Error(), "unable to authenticate"):
-		return fault.New(fault.Unauthorized, "%s refused the credentials; correct ssh_username, ssh_password or ssh_private_key (they are not tried again)", s.address())
+		return fault.New(fault.Unauthorized, "%s refused the credentials; correct ssh_username, ssh_password or ssh_private_key (they are not "+
+			"tried again)", s.address())
 	}
 	return fault.New(fault.Unavailable, "%s broke off the log-in: %.120s", s.address(), last(err))
 }

@@ -33,14 +33,16 @@ func Steps(images Images) []step.Definition {
 		{
 			Interface: node.Vendor, Name: "ssh_command", Impls: []string{"ssh"}, Flows: flows, NoRamdisk: true,
 			Summary: "Run a command of the service's list on the machine.",
-			Args:    []step.Arg{{Name: "command", Description: "Name of the command, as the service's configuration lists it.", Required: true, Check: isName}},
-			Plan:    func(args node.Object) []string { return []string{fmt.Sprintf("ssh command %v", args["command"])} },
-			Run:     runCommand,
+			Args: []step.Arg{{Name: "command", Description: "Name of the command, as the service's configuration lists it.", Required: true,
+				Check: isName}},
+			Plan: func(args node.Object) []string { return []string{fmt.Sprintf("ssh command %v", args["command"])} },
+			Run:  runCommand,
 		},
 		{
 			Interface: node.Firmware, Name: "install_bfb", Impls: []string{"ssh"}, Flows: flows, NoRamdisk: true, ResetCard: true, Timeout: 2 * time.Hour,
 			Summary: "Stream a new system (BFB) to the card over the rshim and wait until it is ready.",
-			Args:    []step.Arg{{Name: "url", Description: "http or https URL of the .bfb file, which the conductor fetches.", Required: true, Check: isImage}},
+			Args: []step.Arg{{Name: "url", Description: "http or https URL of the .bfb file, which the conductor fetches.", Required: true,
+				Check: isImage}},
 			Plan: func(args node.Object) []string {
 				return []string{fmt.Sprintf("stream %v to the card's boot device", args["url"])}
 			},
@@ -117,7 +119,8 @@ func stream(ctx context.Context, t *step.Task, images Images) (step.Result, erro
 	case resp.StatusCode != http.StatusOK:
 		return step.Done, fault.New(fault.Unavailable, "the image %s cannot be fetched: its server answered %d", text, resp.StatusCode)
 	case resp.ContentLength <= 0 || resp.ContentLength > maxImage:
-		return step.Done, fault.New(fault.Invalid, "the image %s has %d bytes; it must have 1 to %d, and its server must say how many", text, resp.ContentLength, int64(maxImage))
+		return step.Done, fault.New(fault.Invalid, "the image %s has %d bytes; it must have 1 to %d, and its server must say how many", text,
+			resp.ContentLength, int64(maxImage))
 	}
 	quarter := int64(1)
 	err = c.Stream(ctx, resp.Body, resp.ContentLength, func(sent int64) {
@@ -145,7 +148,8 @@ func kept(t *step.Task) (s installation, ok bool) {
 func awaitCard(ctx context.Context, t *step.Task) (step.Result, error) {
 	s, ok := kept(t)
 	if !ok {
-		return step.Done, fault.New(fault.Conflict, "what became of the image is unknown: look at the card's console, then run the step again if it is needed")
+		return step.Done, fault.New(fault.Conflict, "what became of the image is unknown: look at the card's console, then run the step again if "+
+			"it is needed")
 	}
 	c, err := conn(ctx, t)
 	var lines []string
@@ -160,7 +164,8 @@ func awaitCard(ctx context.Context, t *step.Task) (step.Result, error) {
 		t.Evidence("the card says: " + lines[len(lines)-1])
 		return step.Done, nil
 	case time.Since(s.Streamed) > bootTime:
-		return step.Done, fault.New(fault.Timeout, "the image is on the card, but it is not ready after %s; its log ends with %q", bootTime, lines[max(0, len(lines)-3):])
+		return step.Done, fault.New(fault.Timeout, "the image is on the card, but it is not ready after %s; its log ends with %q", bootTime,
+			lines[max(0, len(lines)-3):])
 	}
 	return step.Wait, nil
 }

@@ -15,13 +15,15 @@ func (c *Controller) answer(r *http.Request, p payload) reply {
 	path := strings.TrimSuffix(r.URL.Path, "/")
 	switch {
 	case p.bad:
-		return fail(http.StatusBadRequest, "MalformedJSON", "The request body submitted was malformed JSON and could not be parsed by the receiving service.")
+		return fail(http.StatusBadRequest, "MalformedJSON", "The request body submitted was malformed JSON and could not be parsed by the "+
+			"receiving service.")
 	case path == "/redfish":
 		return reply{status: http.StatusOK, body: obj{"v1": "/redfish/v1/"}}
 	case path == sessionsPath && r.Method == http.MethodPost:
 		return c.openSession(p)
 	case path != root && !c.allowed(r):
-		return fail(http.StatusUnauthorized, "ResourceAtUriUnauthorized", "While accessing the resource at %s, the service received an authorization error.", path)
+		return fail(http.StatusUnauthorized, "ResourceAtUriUnauthorized", "While accessing the resource at %s, the service received an "+
+			"authorization error.", path)
 	case strings.HasPrefix(path, sessionsPath+"/") && r.Method == http.MethodDelete:
 		return c.closeSession(path)
 	}
@@ -62,7 +64,8 @@ func (c *Controller) changed() reply {
 		return reply{status: http.StatusNoContent}
 	}
 	return reply{status: http.StatusOK, body: obj{"@Message.ExtendedInfo": []any{obj{
-		"@odata.type": "#Message.v1_1_1.Message", "MessageId": "Base.1.18.1.Success", "Message": "The request completed successfully.", "MessageSeverity": "OK",
+		"@odata.type": "#Message.v1_1_1.Message", "MessageId": "Base.1.18.1.Success", "Message": "The request completed " +
+			"successfully.", "MessageSeverity": "OK",
 	}}}}
 }
 
@@ -209,7 +212,8 @@ func (c *Controller) post(path string, p payload) reply {
 	case "VirtualMedia.InsertMedia":
 		image, _ := p.json["Image"].(string)
 		if image == "" {
-			return fail(http.StatusBadRequest, "ActionParameterMissing", "The action InsertMedia requires the parameter Image to be present in the request body.")
+			return fail(http.StatusBadRequest, "ActionParameterMissing", "The action InsertMedia requires the parameter Image to be present in "+
+				"the request body.")
 		}
 		m.config.media = set(m.config.media, id, image)
 	case "VirtualMedia.EjectMedia":

@@ -41,7 +41,8 @@ var cardSettings = settings{
 	firmware: map[string]string{
 		"BMC_Firmware": "BF-24.10-10", "Bluefield_FW_ERoT": "00.02.0182.0000_n02", "DPU_ATF": "v2.2(release):4.9.0-25", "DPU_BOARD": "MT_0000000884",
 		"DPU_BSP": "4.9.0.13378", "DPU_NIC": "32.43.1014", "DPU_OFED": "MLNX_OFED_LINUX-24.10-0.6.7.0", "DPU_OS": "bf-bundle-2.9.0-90_24.10_ubuntu-22.04_prod",
-		"DPU_UEFI": "4.9.0-25-ga5d5a1d", "golden_image_arm": "no valid golden_image_arm!!!!", "golden_image_config": "2.9.0", "golden_image_nic": "32.43.1014",
+		"DPU_UEFI": "4.9.0-25-ga5d5a1d", "golden_image_arm": "no valid " +
+			"golden_image_arm!!!!", "golden_image_config": "2.9.0", "golden_image_nic": "32.43.1014",
 	},
 	privileges: map[string]string{
 		"HostPrivFlashAccess": "Default", "HostPrivFwUpdate": "Default", "HostPrivNicReset": "Default", "HostPrivNvGlobal": "Default",

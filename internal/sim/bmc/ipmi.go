@@ -54,7 +54,8 @@ func newIPMI(c *Controller, o Options) (*IPMI, error) {
 	board := mock.New()
 	board.SetConsole(consolePort{p})
 	fru, err := types.PackFRU(types.FRUPackConfig{
-		Board: &types.FRUPackBoard{MfgDate: time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC), Mfg: c.machine.Manufacturer, Product: c.machine.Model, Serial: "B" + c.machine.Serial, PartNumber: c.machine.PartNumber},
+		Board: &types.FRUPackBoard{MfgDate: time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC), Mfg: c.machine.Manufacturer, Product: c.machine.Model,
+			Serial: "B" + c.machine.Serial, PartNumber: c.machine.PartNumber},
 		Product: &types.FRUPackProduct{
 			Manufacturer: c.machine.Manufacturer, Name: c.machine.Model, PartModel: c.machine.PartNumber, Version: "A0", Serial: c.machine.Serial + "   ",
 		},
@@ -69,7 +70,8 @@ func newIPMI(c *Controller, o Options) (*IPMI, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("inventory of %s: %w", c.machine.Name, err)
 	}
-	b := ipmibmc.New(ipmibmc.DeviceInfo{DeviceID: 32, DeviceRevision: 1, FirmwareMajor: 1, IPMIVersion: 0x20, ManufacturerID: 0x8119, ProductID: 1}, guid(c.machine.UUID), board)
+	b := ipmibmc.New(ipmibmc.DeviceInfo{DeviceID: 32, DeviceRevision: 1, FirmwareMajor: 1, IPMIVersion: 0x20, ManufacturerID: 0x8119, ProductID: 1},
+		guid(c.machine.UUID), board)
 	p.state = b
 	user, err := b.Users.Add(2, o.Username)
 	if err != nil {
@@ -155,7 +157,8 @@ func (p *IPMI) commands() *handlers.Registry {
 	r.Use(p.recorded)
 	handlers.RegisterAllHandlers(r)
 	add := func(netFn, cmd uint8, do func(data []byte) ([]byte, types.CompletionCode)) {
-		r.RegisterFunc(types.Command{ID: cmd, NetFn: types.NetFn(netFn)}, func(_ context.Context, _ *handlers.HandlerContext, data []byte) ([]byte, types.CompletionCode, error) {
+		r.RegisterFunc(types.Command{ID: cmd, NetFn: types.NetFn(netFn)}, func(_ context.Context, _ *handlers.HandlerContext, data []byte) ([]byte,
+			types.CompletionCode, error) {
 			s := p.controller.machine.server
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -198,7 +201,8 @@ func (p *IPMI) recorded(next handlers.Handler) handlers.Handler {
 			p.mu.Unlock()
 		}
 		c.mu.Lock()
-		c.keep(&Request{Time: time.Now(), Method: "IPMI", Path: fmt.Sprintf("0x%02x 0x%02x", fn, cmd), Body: fmt.Sprintf("% x", data), Size: int64(len(data)), read: !change})
+		c.keep(&Request{Time: time.Now(), Method: "IPMI", Path: fmt.Sprintf("0x%02x 0x%02x", fn, cmd), Body: fmt.Sprintf("% x", data),
+			Size: int64(len(data)), read: !change})
 		c.mu.Unlock()
 		if change && c.lying("lost-request") {
 			p.swallow.Store(true)

@@ -31,12 +31,14 @@ var Lies = []Lie{
 	{Name: "empty-body", Summary: "answers 200 with nothing", answer: bodyOf("application/json", "")},
 	{Name: "html-body", Summary: "answers 200 with a log-in page", answer: bodyOf("text/html", "<!DOCTYPE html><html><body>Please log in</body></html>")},
 	{Name: "not-utf8", Summary: "sends bytes that are no text", answer: bodyOf("application/json; charset=latin1", "{\"Name\":\"B\xfcro\xff\"")},
-	{Name: "deep-json", Summary: "nests its answer 10,000 levels deep", answer: bodyOf("application/json", strings.Repeat(`{"a":`, 10000)+"1"+strings.Repeat("}", 10000))},
+	{Name: "deep-json", Summary: "nests its answer 10,000 levels deep", answer: bodyOf("application/json", strings.Repeat(`{"a":`,
+		10000)+"1"+strings.Repeat("}", 10000))},
 	{Name: "array-body", Summary: "answers with a list where an object belongs", answer: bodyOf("application/json", `[{"PowerState":"On"}]`)},
 	{Name: "lost-answer", Summary: "does what it is told and closes the connection", answer: lostAnswer},
 	{Name: "lost-request", Summary: "closes the connection on a change and does nothing", request: onChange(drop)},
 	{Name: "closed", Summary: "closes every connection at once", request: drop},
-	{Name: "busy", Summary: "answers 503 with Retry-After", request: status(http.StatusServiceUnavailable, "ServiceTemporarilyUnavailable", "Retry-After", "30")},
+	{Name: "busy", Summary: "answers 503 with Retry-After", request: status(http.StatusServiceUnavailable, "ServiceTemporarilyUnavailable",
+		"Retry-After", "30")},
 	{Name: "broken", Summary: "answers 500 to everything", request: status(http.StatusInternalServerError, "InternalError", "", "")},
 	{Name: "redirect-link-local", Summary: "redirects to the cloud's metadata address", request: redirect("http://169.254.169.254/latest/meta-data/")},
 	{Name: "redirect-other-host", Summary: "redirects to another host, to be sent its credentials", request: redirect("http://127.0.0.2:9/redfish/v1")},
@@ -47,7 +49,8 @@ var Lies = []Lie{
 	{Name: "forbidden", Summary: "says the account may do nothing", request: status(http.StatusForbidden, "InsufficientPrivilege", "", "")},
 	{Name: "session-full", Summary: "has no session left"},
 	{Name: "session-forgotten", Summary: "forgets a session as soon as it was used once", answer: forgetSessions},
-	{Name: "no-sessions", Summary: "has no session service", request: onPath("/SessionService", status(http.StatusNotFound, "ResourceMissingAtURI", "", ""))},
+	{Name: "no-sessions", Summary: "has no session service", request: onPath("/SessionService", status(http.StatusNotFound, "ResourceMissingAtURI",
+		"", ""))},
 	{Name: "no-token", Summary: "opens a session but sends no token", answer: withoutToken},
 	{Name: "etag-required", Summary: "changes nothing without If-Match"},
 	{Name: "settings-only", Summary: "takes the boot override of a card at its Settings alone"},
@@ -70,12 +73,18 @@ var Lies = []Lie{
 	{Name: "scp-only", Summary: "fetches images by SCP alone, and says so in a list within a list", answer: change(scpOnly)},
 
 	// Power.
-	{Name: "no-op", Summary: "answers a reset with 204 and does nothing", reset: func(*Controller, string) (reply, bool) { return reply{status: http.StatusNoContent}, true }},
+	{Name: "no-op", Summary: "answers a reset with 204 and does nothing", reset: func(*Controller, string) (reply,
+		bool) {
+		return reply{status: http.StatusNoContent}, true
+	}},
 	{Name: "on-while-dead", Summary: "says On whatever the machine does", answer: change(func(_ string, o obj) { replace(o, "PowerState", "On") })},
 	{Name: "flapping", Summary: "says the wrong power state now and then", answer: flapping(4)},
 	{Name: "alternating", Summary: "says another power state each time", answer: flapping(2)},
 	{Name: "power-null", Summary: "does not know its power state", answer: change(func(_ string, o obj) { replace(o, "PowerState", nil) })},
-	{Name: "power-unknown", Summary: "says a power state that does not exist", answer: change(func(_ string, o obj) { replace(o, "PowerState", "Quiescing") })},
+	{Name: "power-unknown", Summary: "says a power state that does not exist", answer: change(func(_ string, o obj) {
+		replace(o, "PowerState",
+			"Quiescing")
+	})},
 	{Name: "conflict-once", Summary: "answers 409 to the first reset in each second", reset: conflictOnce},
 	{Name: "refuse-with-act", Summary: "answers 400 to a reset and does it", reset: refuseWithAct},
 	{Name: "no-restart", Summary: "lists ForceRestart and refuses it", reset: refuse("ForceRestart")},

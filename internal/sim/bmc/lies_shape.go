@@ -176,7 +176,8 @@ func refuseWithAct(c *Controller, kind string) (reply, bool) {
 
 func refuse(kind string) func(*Controller, string) (reply, bool) {
 	return func(_ *Controller, asked string) (reply, bool) {
-		return fail(http.StatusBadRequest, "ActionParameterNotSupported", "The parameter %s for the action Reset is not supported on the target resource.", asked), asked == kind
+		return fail(http.StatusBadRequest, "ActionParameterNotSupported", "The parameter %s for the action Reset is not supported on the target "+
+			"resource.", asked), asked == kind
 	}
 }
 

@@ -89,7 +89,8 @@ func NewServer(o Options) (*Server, error) {
 
 func hostIdentity(number int) Identity {
 	return Identity{
-		Name: fmt.Sprintf("host-%d", number), Serial: fmt.Sprintf("SRV%07d", 1000+number), UUID: fmt.Sprintf("4c4c4544-0051-4a10-8052-%012x", 0xb7c04f000000+number),
+		Name: fmt.Sprintf("host-%d", number), Serial: fmt.Sprintf("SRV%07d", 1000+number), UUID: fmt.Sprintf("4c4c4544-0051-4a10-8052-%012x",
+			0xb7c04f000000+number),
 		Manufacturer: "Simulated Servers", Model: "S2000", PartNumber: "0S2000A00", Version: "7.10.30.00",
 	}
 }
@@ -97,7 +98,8 @@ func hostIdentity(number int) Identity {
 func cardIdentity(number, slot int) Identity {
 	n := number*16 + slot
 	return Identity{
-		Name: fmt.Sprintf("host-%d-card-%d", number, slot), Serial: fmt.Sprintf("MT2313X%05d", n), UUID: fmt.Sprintf("c0c459a0-5469-4745-aa79-%012x", 0x785cbb000000+n),
+		Name: fmt.Sprintf("host-%d-card-%d", number, slot), Serial: fmt.Sprintf("MT2313X%05d", n), UUID: fmt.Sprintf("c0c459a0-5469-4745-aa79-%012x",
+			0x785cbb000000+n),
 		Manufacturer: "https://www.mellanox.com", Model: "BlueField-3 SmartNIC Main Card", PartNumber: "900-9D3B6-00CV-AA0",
 		BaseMAC: fmt.Sprintf("5c:25:73:%02x:%02x:%02x", n>>12&0xff, n>>4&0xff, n<<4&0xf0), Version: "BF-24.10-10",
 	}

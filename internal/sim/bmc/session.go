@@ -73,7 +73,8 @@ func (c *Controller) openSession(p payload) reply {
 	password, _ := p.json["Password"].(string)
 	switch {
 	case !c.login(user, password):
-		return fail(http.StatusUnauthorized, "ResourceAtUriUnauthorized", "While accessing the resource at %s, the service received an authorization error.", sessionsPath)
+		return fail(http.StatusUnauthorized, "ResourceAtUriUnauthorized", "While accessing the resource at %s, the service received an "+
+			"authorization error.", sessionsPath)
 	case len(c.sessions) >= c.limit || c.lies["session-full"] != nil:
 		return fail(http.StatusServiceUnavailable, "SessionLimitExceeded",
 			"The session establishment failed due to the number of simultaneous sessions exceeding the limit of the implementation.")
@@ -86,7 +87,8 @@ func (c *Controller) openSession(p payload) reply {
 }
 
 func (c *Controller) sessionBody(s *session) obj {
-	return obj{"@odata.id": sessionsPath + "/" + s.id, "@odata.type": "#Session.v1_5_0.Session", "Id": s.id, "Name": "User Session", "UserName": c.username, "Password": nil}
+	return obj{"@odata.id": sessionsPath + "/" + s.id, "@odata.type": "#Session.v1_5_0.Session", "Id": s.id, "Name": "User Session",
+		"UserName": c.username, "Password": nil}
 }
 
 func (c *Controller) session(path string) (obj, bool) {

@@ -109,7 +109,8 @@ func (c *Controller) simpleUpdate(body obj) reply {
 	m := c.machine
 	uri, _ := body["ImageURI"].(string)
 	if uri == "" {
-		return fail(http.StatusBadRequest, "ActionParameterMissing", "The action SimpleUpdate requires the parameter ImageURI to be present in the request body.")
+		return fail(http.StatusBadRequest, "ActionParameterMissing", "The action SimpleUpdate requires the parameter ImageURI to be present in "+
+			"the request body.")
 	}
 	target := m.mainFirmware()
 	if list, ok := body["Targets"].([]any); ok && len(list) > 0 {
@@ -124,7 +125,8 @@ func (c *Controller) simpleUpdate(body obj) reply {
 		case strings.Contains(uri, "://"):
 			return fail(http.StatusBadRequest, "ActionParameterValueFormatError", "The value '%s' for the parameter ImageURI must not have a scheme.", uri)
 		case !m.config.bmcRshim || m.config.hostRshim != "Disabled":
-			return fail(http.StatusBadRequest, "ResourceErrorsDetectedFormatError", "The resource property Target has detected errors of type 'rshim is not enabled on the BMC'.")
+			return fail(http.StatusBadRequest, "ResourceErrorsDetectedFormatError", "The resource property Target has detected errors of type "+
+				"'rshim is not enabled on the BMC'.")
 		case time.Now().Before(m.config.copying):
 			return fail(http.StatusServiceUnavailable, "ServiceTemporarilyUnavailable", "Wait for background copy operation.")
 		}

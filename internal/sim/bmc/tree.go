@@ -101,7 +101,8 @@ func (c *Controller) get(path string, now time.Time) (obj, bool) {
 	case root + "/UpdateService/FirmwareInventory":
 		return collection(path, "SoftwareInventoryCollection", children(path, slices.Sorted(maps.Keys(m.config.firmware))...)...), true
 	case root + "/SessionService":
-		return resource(path, "SessionService.v1_1_8.SessionService", "Session Service", obj{"ServiceEnabled": true, "SessionTimeout": 1800, "Sessions": link(sessionsPath)}), true
+		return resource(path, "SessionService.v1_1_8.SessionService", "Session Service", obj{"ServiceEnabled": true, "SessionTimeout": 1800,
+			"Sessions": link(sessionsPath)}), true
 	case sessionsPath:
 		return c.sessionList(), true
 	case root + "/TaskService":

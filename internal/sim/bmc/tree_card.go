@@ -27,7 +27,8 @@ func (c *Controller) cardResource(path string) (obj, bool) {
 			status = "InProgress"
 		}
 		return resource(path, "Chassis.v1_22_0.Chassis", "Bluefield_ERoT", obj{
-			"ChassisType": "Component", "SerialNumber": "", "Oem": obj{"Nvidia": obj{"AutomaticBackgroundCopyEnabled": true, "BackgroundCopyStatus": status}},
+			"ChassisType": "Component", "SerialNumber": "", "Oem": obj{"Nvidia": obj{"AutomaticBackgroundCopyEnabled": true,
+				"BackgroundCopyStatus": status}},
 		}), true
 	case n.chassis + "/Sensors":
 		return collection(path, "SensorCollection", children(path, "soc_temperature")...), true
@@ -42,7 +43,8 @@ func (c *Controller) cardResource(path string) (obj, bool) {
 	case adapter + "/NetworkDeviceFunctions":
 		return collection(path, "NetworkDeviceFunctionCollection", children(path, "eth0f0")...), true
 	case adapter + "/NetworkDeviceFunctions/eth0f0":
-		return resource(path, "NetworkDeviceFunction.v1_9_0.NetworkDeviceFunction", "eth0f0", obj{"Ethernet": obj{"MACAddress": m.BaseMAC, "MTUSize": 1500}}), true
+		return resource(path, "NetworkDeviceFunction.v1_9_0.NetworkDeviceFunction", "eth0f0", obj{"Ethernet": obj{"MACAddress": m.BaseMAC,
+			"MTUSize": 1500}}), true
 	case n.manager + "/Oem/Nvidia":
 		return obj{"BmcRShim": obj{"BmcRShimEnabled": m.config.bmcRshim && m.config.hostRshim == "Disabled"}}, true
 	case n.system + "/Oem/Nvidia":

@@ -55,15 +55,24 @@ func (c *Controller) parts(path string) (obj, bool) {
 	case n.system + "/Processors":
 		return collection(path, "ProcessorCollection", children(path, "CPU1", "CPU2")...), true
 	case n.system + "/Processors/CPU1", n.system + "/Processors/CPU2":
-		return resource(path, "Processor.v1_18_0.Processor", "CPU", obj{"ProcessorType": "CPU", "InstructionSet": "x86-64", "TotalCores": 32, "TotalThreads": 64}), true
+		return resource(path, "Processor.v1_18_0.Processor", "CPU", obj{"ProcessorType": "CPU", "InstructionSet": "x86-64", "TotalCores": 32,
+			"TotalThreads": 64}), true
 	case n.system + "/EthernetInterfaces":
 		return collection(path, "EthernetInterfaceCollection", children(path, "NIC.1", "NIC.2")...), true
 	case n.system + "/EthernetInterfaces/NIC.1", n.system + "/EthernetInterfaces/NIC.2":
-		return resource(path, "EthernetInterface.v1_10_0.EthernetInterface", "NIC", obj{"MACAddress": mac + "0" + path[len(path)-1:], "LinkStatus": "LinkUp"}), true
+		return resource(path, "EthernetInterface.v1_10_0.EthernetInterface", "NIC", obj{"MACAddress": mac + "0" + path[len(path)-1:],
+			"LinkStatus": "LinkUp"}), true
 	case n.system + "/Storage/1":
-		return resource(path, "Storage.v1_15_0.Storage", "Storage", obj{"Drives": links(path + "/Drives/0")}), true
+		return resource(path, "Storage.v1_15_0.Storage", "Storage", obj{"Drives": links(path + "/Drives/0"), "Volumes": link(path + "/Volumes")}), true
+	case n.system + "/Storage/1/Volumes":
+		return collection(path, "VolumeCollection", path+"/0"), true
+	case n.system + "/Storage/1/Volumes/0":
+		return resource(path, "Volume.v1_9_0.Volume", "Virtual Disk 0", obj{
+			"RAIDType": "RAID1", "CapacityBytes": 960197124096, "Status": obj{"Health": "OK"}, "Links": obj{"Drives": links(n.system + "/Storage/1/Drives/0")},
+		}), true
 	case n.system + "/Storage/1/Drives/0":
-		return resource(path, "Drive.v1_17_0.Drive", "Drive 0", obj{"CapacityBytes": 960197124096, "SerialNumber": "DRV" + m.Serial, "MediaType": "SSD"}), true
+		return resource(path, "Drive.v1_17_0.Drive", "Drive 0", obj{"CapacityBytes": 960197124096, "SerialNumber": "DRV" + m.Serial,
+			"MediaType": "SSD"}), true
 	}
 	return nil, false
 }
