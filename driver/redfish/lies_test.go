@@ -14,7 +14,7 @@ import (
 
 var hasty = driver.Pace{
 	Poll: 2 * time.Millisecond, Rest: 30 * time.Millisecond, Off: time.Second, On: time.Second, SoftOff: time.Second,
-	Restart: time.Second, Boot: time.Second, Hint: 30 * time.Millisecond,
+	Restart: 2 * time.Second, Boot: time.Second, Hint: 30 * time.Millisecond,
 }
 
 // lieTest is what a lie does to: opening, identity, boot device, off, on, reboot, firmware update. The first error ends the story.
@@ -90,7 +90,7 @@ var cardLieTests = map[string]lieTest{
 	"no-restart": {at: "reboot", kind: fault.Timeout, says: "a power cycle by hand, is needed", lit: true},
 }
 
-var quick = bmc.Timing{On: 5 * time.Millisecond, Off: 5 * time.Millisecond, Shutdown: 10 * time.Millisecond, Boot: 100 * time.Millisecond, Update: 30 * time.Millisecond}
+var quick = bmc.Timing{On: 5 * time.Millisecond, Off: 5 * time.Millisecond, Shutdown: 10 * time.Millisecond, Boot: 600 * time.Millisecond, Update: 30 * time.Millisecond}
 
 // outcome is how a story ended.
 type outcome struct {
@@ -183,7 +183,7 @@ func story(t *testing.T, m *bmc.Machine, lie string) (string, error) {
 		if _, err := driver.ChangePower(t.Context(), c, c, p.target, hasty); err != nil {
 			return p.name, err
 		}
-		for start := time.Now(); p.target == node.PowerOn && !m.State().Booted && time.Since(start) < time.Second; {
+		for start := time.Now(); p.target == node.PowerOn && !m.State().Booted && time.Since(start) < 5*time.Second; {
 			time.Sleep(5 * time.Millisecond) // a restart in the middle of a boot shows no sign on a card
 		}
 	}

@@ -34,19 +34,19 @@ type Controller struct {
 	listener net.Listener
 	idle     chan struct{} // closed by close, and ends answers that would never end
 
-	once     sync.Once
-	mu       sync.Mutex
-	password string
-	limit    int
-	sessions map[string]*session // by id
-	serial   int
-	tasks    []*task
-	revision int
-	lies     map[string]*Lie
-	refused  int // log-ins in a row
-	locked   time.Time
-	requests []*Request
-	conflict time.Time // of the last 409 of a lie
+	once       sync.Once
+	mu         sync.Mutex
+	password   string
+	limit      int
+	sessions   map[string]*session // by id
+	serial     int
+	tasks      []*task
+	revision   int
+	lies       map[string]*Lie
+	refused    int // log-ins in a row
+	locked     time.Time
+	requests   []*Request
+	conflicted bool // the first reset was refused by a lie
 }
 
 type session struct {
@@ -157,7 +157,7 @@ func (c *Controller) Tell(names ...string) error {
 		told[name] = &Lies[i]
 	}
 	c.mu.Lock()
-	c.lies = told
+	c.lies, c.conflicted = told, false
 	c.mu.Unlock()
 	c.machine.server.mu.Lock()
 	defer c.machine.server.mu.Unlock()

@@ -85,7 +85,7 @@ var Lies = []Lie{
 		replace(o, "PowerState",
 			"Quiescing")
 	})},
-	{Name: "conflict-once", Summary: "answers 409 to the first reset in each second", reset: conflictOnce},
+	{Name: "conflict-once", Summary: "answers 409 to the first reset", reset: conflictOnce},
 	{Name: "refuse-with-act", Summary: "answers 400 to a reset and does it", reset: refuseWithAct},
 	{Name: "no-restart", Summary: "lists ForceRestart and refuses it", reset: refuse("ForceRestart")},
 	{Name: "no-power-cycle", Summary: "lists PowerCycle and refuses it", reset: refuse("PowerCycle")},

@@ -3,7 +3,6 @@ package bmc
 import (
 	"net/http"
 	"strings"
-	"time"
 )
 
 // change is a lie that alters a resource before it is sent.
@@ -162,10 +161,10 @@ func flapping(nth int) answerLie {
 func conflictOnce(c *Controller, _ string) (reply, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if last := c.conflict; time.Since(last) < time.Second {
+	if c.conflicted {
 		return reply{}, false
 	}
-	c.conflict = time.Now()
+	c.conflicted = true
 	return fail(http.StatusConflict, "ActionParameterValueConflict", "The parameter ResetType conflicts with the current state of the resource."), true
 }
 
