@@ -238,7 +238,7 @@ func TestBadInput(t *testing.T) {
 		"VFs out of order":          {"POST", hosts, card(func(c *wire.Card) { c.PFs[0].VFs[0].First = -1 }), 400, "out of order or impossible"},
 		"VFs beyond the PCI domain": {"POST", hosts, card(func(c *wire.Card) { c.PFs[0].VFs[0].Stride = 1 << 20 }), 400, "leaves its PCI domain"},
 		"a MAC that is none":        {"POST", hosts, card(func(c *wire.Card) { c.PFs[0].MAC = "x" }), 400, `"x" is not a MAC address`},
-		"a DPU under another name":  {"POST", dpus + "/report", attachsim.DPUReport(serial2, "dpu-b", 1), 400, "under the name of card"},
+		"a DPU under another name":  {"POST", dpus + "/report", attachsim.DPUReport(serial2, "dpu-b", 1), 409, "reports to be that of card " + serial2},
 		"a DPU without a chassis":   {"POST", dpus + "/report", attachsim.DPUReport(serial1, "", 1), 400, "chassis name"},
 		"a revision that is none":   {"GET", dpus + "/orders?after=x", nil, 400, "is not a revision"},
 		"a wait that is none":       {"GET", dpus + "/orders?wait=x", nil, 400, "is not a duration"},

@@ -198,7 +198,7 @@ func cardsOf(ctx context.Context, tx *store.Tx, name string) (map[string][]cardV
 	if err != nil {
 		return nil, err
 	}
-	claims, err := tx.ClaimCounts(ctx, name)
+	claims, err := tx.ClaimedFunctions(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +206,7 @@ func cardsOf(ctx context.Context, tx *store.Tx, name string) (map[string][]cardV
 	for _, p := range pfs {
 		key := [2]string{p.Host, p.Slot}
 		of[key] = append(of[key], pfView{
-			Address: p.Address, MAC: p.MAC, Netdev: p.Netdev, VFs: p.VFs, TotalVFs: p.TotalVFs, Claimed: claims[[2]string{p.Host, p.Address}].Count,
+			Address: p.Address, MAC: p.MAC, Netdev: p.Netdev, VFs: p.VFs, TotalVFs: p.TotalVFs, Claimed: claims[[2]string{p.Host, p.Address}],
 			PhysicalNetwork: p.PhysicalNetwork, RemoteManaged: p.RemoteManaged, Reason: p.Reason,
 		})
 	}

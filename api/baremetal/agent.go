@@ -21,7 +21,7 @@ import (
 
 // Keys of driver_internal_info that an agent's calls fill in.
 const (
-	agentToken     = "agent_secret_token" //nolint:gosec // the name of a key
+	agentToken     = "agent_secret_token"
 	agentURL       = "agent_url"
 	agentHeartbeat = "agent_last_heartbeat"
 )
@@ -166,8 +166,8 @@ func (s *service) lookupAnswer(r *rest.Request, n *node.Node, token string) obje
 	}
 	return object{
 		"node": object{
-			"uuid": n.UUID, "properties": map[string]any(n.Properties), "instance_info": map[string]any(masked(n.InstanceInfo)),
-			"driver_internal_info": map[string]any(masked(n.DriverInternalInfo)), "links": &links{base: r.Endpoint(), path: "nodes", id: n.UUID},
+			"uuid": n.UUID, "properties": n.Properties, "instance_info": masked(n.InstanceInfo),
+			"driver_internal_info": masked(n.DriverInternalInfo), "links": &links{base: r.Endpoint(), path: "nodes", id: n.UUID},
 		},
 		"config": config,
 	}

@@ -39,7 +39,7 @@ func allocate(ctx context.Context, tx *store.Tx, a *al, byName bool) error {
 	if len(found) == 0 {
 		return failAllocation(ctx, tx, a, "no suitable nodes have requested traits "+strings.Join(a.Traits, ", "))
 	}
-	rand.Shuffle(len(found), func(i, j int) { found[i], found[j] = found[j], found[i] })
+	rand.Shuffle(len(found), func(i, j int) { found[i], found[j] = found[j], found[i] }) //nolint:gosec // spreads load; nothing depends on it being unforeseeable
 	if i := slices.IndexFunc(found, func(n *node.Node) bool { return a.Name != "" && n.Name == a.Name }); byName && i > 0 {
 		found[0], found[i] = found[i], found[0]
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/riser-project/riser/api/rest"
 	"github.com/riser-project/riser/conductor"
+	"github.com/riser-project/riser/fault"
 	"github.com/riser-project/riser/node"
 	"github.com/riser-project/riser/store"
 )
@@ -45,6 +46,9 @@ type Config struct {
 	DefaultInterfaces     node.Interfaces             // before the driver's own preference, where it supports them; storage noop
 	EnabledInterfaces     map[node.Interface][]string // implementations that may be used; a kind that is absent has no limit
 
+	// LockWait is how long a request waits for a node that another operation holds, before it is refused; 3 s, negative means not at all.
+	LockWait time.Duration
+
 	NoAgent        bool     // close the calls of the agent: lookup, heartbeat, continue_inspection
 	OpenLookup     bool     // look-up answers in every provision state
 	PlainAgent     bool     // agents may be called back over http as well as https
@@ -65,6 +69,9 @@ func (c Config) filled() Config {
 	}
 	if c.Children == "" {
 		c.Children = Cascade
+	}
+	if c.LockWait == 0 {
+		c.LockWait = 3 * time.Second
 	}
 	if c.AgentHeartbeat <= 0 {
 		c.AgentHeartbeat = 300
@@ -142,8 +149,36 @@ func (s *service) read(r *rest.Request, fn func(ctx context.Context, tx *store.T
 	return s.db.Read(ctx, func(tx *store.Tx) error { return fn(ctx, tx) })
 }
 
-// write runs fn in a transaction.
+// write runs fn in a transaction. It is run again while it finds a node locked.
 func (s *service) write(r *rest.Request, fn func(ctx context.Context, tx *store.Tx) error) error {
 	ctx := r.Context()
-	return s.db.Write(ctx, func(tx *store.Tx) error { return fn(ctx, tx) })
+	return s.patiently(ctx, func() error {
+		return s.db.Write(ctx, func(tx *store.Tx) error { return fn(ctx, tx) })
+	})
+}
+
+// lockLook is the time between two looks at a locked node.
+const lockLook = 200 * time.Millisecond
+
+// patiently does what may find a node locked, until it does not or the patience for that is over.
+func (s *service) patiently(ctx context.Context, do func() error) error {
+	err := do()
+	if !fault.Is(err, fault.Locked) || s.cfg.LockWait < 0 {
+		return err
+	}
+	look := time.NewTicker(lockLook)
+	defer look.Stop()
+	over := time.NewTimer(s.cfg.LockWait)
+	defer over.Stop()
+	for fault.Is(err, fault.Locked) {
+		select {
+		case <-ctx.Done():
+			return err
+		case <-over.C:
+			return err
+		case <-look.C:
+			err = do()
+		}
+	}
+	return err
 }

@@ -14,7 +14,7 @@ import (
 func (s *service) chassisRoutes() []rest.Route {
 	const get = "baremetal:chassis:get"
 	k := &chassisKind
-	keys := filterKeys(s.nodeFilters())
+	keys := filterKeys(nodeFilters)
 	return []rest.Route{
 		{Method: http.MethodGet, Pattern: "/v1/chassis", Policy: get, Query: pageKeys, Handler: k.lists(s)},
 		{Method: http.MethodPost, Pattern: "/v1/chassis", Policy: "baremetal:chassis:create", Handler: k.creates(s)},

@@ -167,7 +167,7 @@ func (k *kind[T, V]) takeOwner(r *rest.Request, o map[string]any) (string, error
 		if why := mustText(1, 255)(v); why != "" {
 			return "", k.form.refuse(why)
 		}
-		return v.(string), nil //nolint:errcheck // the rule saw to it
+		return v.(string), nil
 	}
 	v, ok := o["node_uuid"]
 	if !ok {
@@ -177,7 +177,7 @@ func (k *kind[T, V]) takeOwner(r *rest.Request, o map[string]any) (string, error
 	if why := mustUUID(v); why != "" {
 		return "", k.form.refuse(why)
 	}
-	return v.(string), nil //nolint:errcheck // the rule saw to it
+	return v.(string), nil
 }
 
 // place puts a new resource into the node it belongs to. That there is no such node is the client's fault here.

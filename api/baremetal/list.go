@@ -129,7 +129,7 @@ func (p *page) keyOrID() string {
 // queryBool reads a boolean of a query. It is nil when the key is not there.
 func queryBool(q url.Values, key string) (*bool, error) {
 	if !q.Has(key) {
-		return nil, nil //nolint:nilnil // absence is an answer of its own
+		return nil, nil
 	}
 	b, err := node.ParseBool(q.Get(key))
 	if err != nil {

@@ -30,12 +30,12 @@ func (s *service) managementRoutes() []rest.Route {
 }
 
 // ask answers a GET with what a call to the node's controller answers.
-func (s *service) ask(r *rest.Request, name, what string, args node.Object) (*rest.Response, error) {
+func (s *service) ask(r *rest.Request, name string, args node.Object) (*rest.Response, error) {
 	n, err := s.readNode(r)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := s.call(r, n, name, what, args)
+	answer, err := s.call(r, n, name, "management", args)
 	if err != nil {
 		return nil, err
 	}
@@ -44,12 +44,12 @@ func (s *service) ask(r *rest.Request, name, what string, args node.Object) (*re
 
 // showBootDevice answers GET /v1/nodes/{node}/management/boot_device.
 func (s *service) showBootDevice(r *rest.Request) (*rest.Response, error) {
-	return s.ask(r, "get_boot_device", "management", nil)
+	return s.ask(r, "get_boot_device", nil)
 }
 
 // showBootDevices answers GET /v1/nodes/{node}/management/boot_device/supported.
 func (s *service) showBootDevices(r *rest.Request) (*rest.Response, error) {
-	return s.ask(r, "get_supported_boot_devices", "management", nil)
+	return s.ask(r, "get_supported_boot_devices", nil)
 }
 
 // setBootDevice answers PUT /v1/nodes/{node}/management/boot_device. Its arguments may stand in the body or in the query.
@@ -84,12 +84,12 @@ func (s *service) setBootDevice(r *rest.Request) (*rest.Response, error) {
 }
 
 // tell carries out a change of the machine that answers nothing.
-func (s *service) tell(r *rest.Request, name, what string, args node.Object) (*rest.Response, error) {
+func (s *service) tell(r *rest.Request, name string, args node.Object) (*rest.Response, error) {
 	n, err := s.readNode(r)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.call(r, n, name, what, args); err != nil {
+	if _, err := s.call(r, n, name, "management", args); err != nil {
 		return nil, err
 	}
 	return rest.NoContent(), nil
@@ -100,7 +100,7 @@ func (s *service) injectNMI(r *rest.Request) (*rest.Response, error) {
 	if _, err := body(r, true); err != nil {
 		return nil, err
 	}
-	return s.tell(r, "inject_nmi", "management", nil)
+	return s.tell(r, "inject_nmi", nil)
 }
 
 // listIndicators answers GET /v1/nodes/{node}/management/indicators.
@@ -143,7 +143,7 @@ func (s *service) showIndicator(r *rest.Request) (*rest.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.ask(r, "get_indicator", "management", args)
+	return s.ask(r, "get_indicator", args)
 }
 
 // setIndicator answers PUT /v1/nodes/{node}/management/indicators/{indicator}.
@@ -160,7 +160,7 @@ func (s *service) setIndicator(r *rest.Request) (*rest.Response, error) {
 		return nil, invalid("Invalid state: %s", why)
 	}
 	args["state"] = o["state"]
-	return s.tell(r, "set_indicator", "management", args)
+	return s.tell(r, "set_indicator", args)
 }
 
 // mediaTypes are the kinds of virtual drives.
@@ -168,7 +168,7 @@ var mediaTypes = []string{"cdrom", "disk", "floppy"}
 
 // listMedia answers GET /v1/nodes/{node}/vmedia.
 func (s *service) listMedia(r *rest.Request) (*rest.Response, error) {
-	return s.ask(r, "get_virtual_media", "management", nil)
+	return s.ask(r, "get_virtual_media", nil)
 }
 
 // attachMedia answers POST /v1/nodes/{node}/vmedia.
@@ -192,7 +192,7 @@ func (s *service) attachMedia(r *rest.Request) (*rest.Response, error) {
 		}
 		args["image_download_source"] = v
 	}
-	return s.tell(r, "attach_virtual_media", "management", args)
+	return s.tell(r, "attach_virtual_media", args)
 }
 
 // detachMedia answers DELETE /v1/nodes/{node}/vmedia.
@@ -206,5 +206,5 @@ func (s *service) detachMedia(r *rest.Request) (*rest.Response, error) {
 			types = append(types, t)
 		}
 	}
-	return s.tell(r, "detach_virtual_media", "management", node.Object{"device_types": types})
+	return s.tell(r, "detach_virtual_media", node.Object{"device_types": types})
 }

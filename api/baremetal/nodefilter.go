@@ -67,29 +67,28 @@ func boolFilter(key string, p func(*nodeFilter) **bool) setFilter {
 
 var knownFaults = []string{node.FaultPower, node.FaultClean, node.FaultRescue, node.FaultService}
 
-func (s *service) nodeFilters() []filter[nodeFilter] {
-	return []filter[nodeFilter]{
-		{"chassis_uuid", 1, uuidFilter("chassis_uuid", func(f *nodeFilter) *string { return &f.ChassisUUID })},
-		{"instance_uuid", 1, uuidFilter("instance_uuid", func(f *nodeFilter) *string { return &f.InstanceUUID })},
-		{"associated", 1, boolFilter("associated", func(f *nodeFilter) **bool { return &f.Associated })},
-		{"maintenance", 1, boolFilter("maintenance", func(f *nodeFilter) **bool { return &f.Maintenance })},
-		{"provision_state", mvProvisionFilter, filterProvision},
-		{"driver", mvDriverFilter, textFilter(func(f *nodeFilter) *string { return &f.Driver })},
-		{"resource_class", mvResourceClass, textFilter(func(f *nodeFilter) *string { return &f.ResourceClass })},
-		{"fault", mvFault, filterFault},
-		{"conductor_group", mvConductorGroup, func(f *nodeFilter, v string) error { v = strings.ToLower(v); f.ConductorGroup = &v; return nil }},
-		{"conductor", mvConductors, func(f *nodeFilter, v string) error { f.host = &v; return nil }},
-		{"owner", mvOwner, textFilter(func(f *nodeFilter) *string { return &f.Owner })},
-		{"description_contains", mvDescription, func(f *nodeFilter, v string) error { f.Description = v; return nil }},
-		{"retired", mvRetired, boolFilter("retired", func(f *nodeFilter) **bool { return &f.Retired })},
-		{"lessee", mvLessee, textFilter(func(f *nodeFilter) *string { return &f.Lessee })},
-		{"project", 1, filterProject},
-		{"shard", mvShards, func(f *nodeFilter, v string) error { f.Shards = splitList(v); return nil }},
-		{"sharded", mvShards, boolFilter("sharded", func(f *nodeFilter) **bool { return &f.Sharded })},
-		{"include_children", mvChildren, filterChildren},
-		{"parent_node", mvChildren, func(f *nodeFilter, v string) error { f.HasParent, f.Parent = true, canonical(v); return nil }},
-		{"instance_name", mvInstanceName, textFilter(func(f *nodeFilter) *string { return &f.InstanceName })},
-	}
+// nodeFilters are the query keys that narrow a list of nodes.
+var nodeFilters = []filter[nodeFilter]{
+	{"chassis_uuid", 1, uuidFilter("chassis_uuid", func(f *nodeFilter) *string { return &f.ChassisUUID })},
+	{"instance_uuid", 1, uuidFilter("instance_uuid", func(f *nodeFilter) *string { return &f.InstanceUUID })},
+	{"associated", 1, boolFilter("associated", func(f *nodeFilter) **bool { return &f.Associated })},
+	{"maintenance", 1, boolFilter("maintenance", func(f *nodeFilter) **bool { return &f.Maintenance })},
+	{"provision_state", mvProvisionFilter, filterProvision},
+	{"driver", mvDriverFilter, textFilter(func(f *nodeFilter) *string { return &f.Driver })},
+	{"resource_class", mvResourceClass, textFilter(func(f *nodeFilter) *string { return &f.ResourceClass })},
+	{"fault", mvFault, filterFault},
+	{"conductor_group", mvConductorGroup, func(f *nodeFilter, v string) error { v = strings.ToLower(v); f.ConductorGroup = &v; return nil }},
+	{"conductor", mvConductors, func(f *nodeFilter, v string) error { f.host = &v; return nil }},
+	{"owner", mvOwner, textFilter(func(f *nodeFilter) *string { return &f.Owner })},
+	{"description_contains", mvDescription, func(f *nodeFilter, v string) error { f.Description = v; return nil }},
+	{"retired", mvRetired, boolFilter("retired", func(f *nodeFilter) **bool { return &f.Retired })},
+	{"lessee", mvLessee, textFilter(func(f *nodeFilter) *string { return &f.Lessee })},
+	{"project", 1, filterProject},
+	{"shard", mvShards, func(f *nodeFilter, v string) error { f.Shards = splitList(v); return nil }},
+	{"sharded", mvShards, boolFilter("sharded", func(f *nodeFilter) **bool { return &f.Sharded })},
+	{"include_children", mvChildren, filterChildren},
+	{"parent_node", mvChildren, func(f *nodeFilter, v string) error { f.HasParent, f.Parent = true, canonical(v); return nil }},
+	{"instance_name", mvInstanceName, textFilter(func(f *nodeFilter) *string { return &f.InstanceName })},
 }
 
 // splitList reads a list of a query, joined by commas.

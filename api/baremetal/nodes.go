@@ -16,7 +16,7 @@ import (
 
 func (s *service) nodeRoutes() []rest.Route {
 	const get = "baremetal:node:get"
-	keys := filterKeys(s.nodeFilters())
+	keys := filterKeys(nodeFilters)
 	return []rest.Route{
 		{Method: http.MethodGet, Pattern: "/v1/nodes", Policy: "baremetal:node:list", Query: keys, Handler: s.listNodes},
 		{Method: http.MethodPost, Pattern: "/v1/nodes", Policy: "baremetal:node:create", Handler: s.createNode},
@@ -86,7 +86,7 @@ func (s *service) listNodes(r *rest.Request) (*rest.Response, error) {
 
 // nodeList answers with the page of the nodes that q and the request's filters select.
 func (s *service) nodeList(r *rest.Request, q store.NodeQuery) (*rest.Response, error) {
-	p, err := s.readPage(r, s.sortableNodeField(r))
+	p, err := s.readPage(r, sortableNodeField)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func (s *service) nodeList(r *rest.Request, q store.NodeQuery) (*rest.Response, 
 	var resp *rest.Response
 	err = s.read(r, func(ctx context.Context, tx *store.Tx) error {
 		f := nodeFilter{NodeQuery: q}
-		if err := applyFilters(r, s.nodeFilters(), &f); err != nil {
+		if err := applyFilters(r, nodeFilters, &f); err != nil {
 			return err
 		}
 		if err := f.resolve(ctx, tx); err != nil {
@@ -145,13 +145,10 @@ func listFieldsAt(version int) []string {
 	return fields
 }
 
-func (s *service) sortableNodeField(*rest.Request) func(string) bool {
-	return func(name string) bool {
-		if _, shown := nodes.Since(name); !shown {
-			return false
-		}
-		return store.SortableNodeColumn(name)
-	}
+// sortableNodeField reports whether lists of nodes can be sorted by this API field.
+func sortableNodeField(name string) bool {
+	_, shown := nodes.Since(name)
+	return shown && store.SortableNodeColumn(name)
 }
 
 // pin narrows a list to the subject's own project, unless rule lets it see all.

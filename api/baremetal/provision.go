@@ -56,7 +56,7 @@ func (s *service) setProvision(r *rest.Request) (*rest.Response, error) {
 		text, err := json.Marshal(plan)
 		return rest.OK(text), err
 	}
-	if err := s.intake.Provision(r.Context(), n.UUID, *req); err != nil {
+	if err := s.patiently(r.Context(), func() error { return s.intake.Provision(r.Context(), n.UUID, *req) }); err != nil {
 		return nil, err
 	}
 	return rest.Accepted(statesURL(r, "")), nil

@@ -3,7 +3,6 @@ package baremetal
 import (
 	"fmt"
 	"math"
-	"regexp"
 	"slices"
 	"sort"
 	"strconv"
@@ -84,19 +83,6 @@ func boundedText(kind rule, minLen, maxLen int) rule {
 			return repr(v) + " is too long"
 		case strings.IndexByte(s, 0) >= 0:
 			return forbiddenNUL
-		}
-		return ""
-	}
-}
-
-func patternRule(pattern *regexp.Regexp, maxLen int) rule {
-	text := mustText(1, maxLen)
-	return func(v any) string {
-		if why := text(v); why != "" {
-			return why
-		}
-		if s, _ := v.(string); !pattern.MatchString(s) {
-			return fmt.Sprintf("%s does not match '%s'", repr(v), pattern)
 		}
 		return ""
 	}

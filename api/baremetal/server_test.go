@@ -69,7 +69,7 @@ func newServer(t testing.TB, change ...func(*baremetal.Options)) *server {
 			DB: db, Catalog: step.NewCatalog(steps.All(), fake.Steps()),
 			Drivers: map[string]driver.Driver{"fake-hardware": machines, "redfish": redfish{machines}},
 		},
-		Config: baremetal.Config{EnabledInterfaces: map[node.Interface][]string{node.Network: {"noop", "flat"}}, DefaultInterfaces: node.Interfaces{
+		Config: baremetal.Config{LockWait: -1, EnabledInterfaces: map[node.Interface][]string{node.Network: {"noop", "flat"}}, DefaultInterfaces: node.Interfaces{
 			node.Network: "noop", node.Storage: "noop",
 		}},
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),

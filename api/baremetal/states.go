@@ -109,7 +109,10 @@ func (s *service) setPower(r *rest.Request) (*rest.Response, error) {
 	case since > r.Version:
 		return nil, need(r, since)
 	}
-	if err := s.intake.Power(r.Context(), n.UUID, node.PowerState(target), timeout, r.Subject.User); err != nil {
+	err = s.patiently(r.Context(), func() error {
+		return s.intake.Power(r.Context(), n.UUID, node.PowerState(target), timeout, r.Subject.User)
+	})
+	if err != nil {
 		return nil, err
 	}
 	return rest.Accepted(statesURL(r, "")), nil
@@ -215,5 +218,10 @@ func (s *service) call(r *rest.Request, n *node.Node, name, what string, args no
 	if !slices.Contains(conductor.Calls(), name) {
 		return nil, unsupported(n, what)
 	}
-	return s.intake.Call(r.Context(), n.UUID, conductor.Call{Name: name, Args: args, Actor: r.Subject.User})
+	var answer []byte
+	err := s.patiently(r.Context(), func() (err error) {
+		answer, err = s.intake.Call(r.Context(), n.UUID, conductor.Call{Name: name, Args: args, Actor: r.Subject.User})
+		return err
+	})
+	return answer, err
 }

@@ -11,7 +11,7 @@ import (
 func stepList(steps []node.Step, ranked string) []any {
 	list := make([]any, len(steps))
 	for i, s := range steps {
-		o := object{"interface": string(s.Interface), "step": s.Step, "args": map[string]any(s.Args)}
+		o := object{"interface": string(s.Interface), "step": s.Step, "args": s.Args}
 		switch ranked {
 		case "priority":
 			o["priority"] = float64(s.Priority)

@@ -77,9 +77,9 @@ func writerOf(t reflect.Type, zeroNull bool) func([]byte, reflect.Value) []byte 
 func plainWriterOf(t reflect.Type) func([]byte, reflect.Value) []byte {
 	switch {
 	case reflect.PointerTo(t).Implements(appenderType):
-		return func(b []byte, v reflect.Value) []byte { return v.Addr().Interface().(Appender).AppendJSON(b) } //nolint:errcheck // checked above
+		return func(b []byte, v reflect.Value) []byte { return v.Addr().Interface().(Appender).AppendJSON(b) }
 	case t == timeType:
-		return func(b []byte, v reflect.Value) []byte { return AppendTime(b, *v.Addr().Interface().(*time.Time)) } //nolint:errcheck // its type
+		return func(b []byte, v reflect.Value) []byte { return AppendTime(b, *v.Addr().Interface().(*time.Time)) }
 	}
 	switch t.Kind() {
 	case reflect.String:
@@ -124,7 +124,7 @@ func (v *View[T]) Plan(version int, names ...string) (*Plan[T], error) {
 		return v.cut(version, names)
 	}
 	if p, ok := v.whole.Load(version); ok {
-		return p.(*Plan[T]), nil //nolint:errcheck // it holds nothing else
+		return p.(*Plan[T]), nil
 	}
 	p := &Plan[T]{}
 	for i := range v.fields {
