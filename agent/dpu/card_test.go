@@ -14,6 +14,7 @@ import (
 	"github.com/riser-project/riser/devlink"
 	"github.com/riser-project/riser/internal/sim/devlinksim"
 	"github.com/riser-project/riser/internal/sim/ovs"
+	"github.com/riser-project/riser/ovsdb"
 )
 
 const serial = "MT2113X00042"
@@ -28,6 +29,11 @@ type lab struct {
 	vswitch *ovs.Switch
 	server  *server
 	config  dpu.Config
+	view    *ovsdb.Switch // what a test reads and writes by itself
+
+	mu        sync.Mutex
+	forbidden map[string]bool // devices that ovs-vswitchd cannot open
+	hung      chan struct{}   // not nil: ovs-vswitchd hangs until it is closed
 }
 
 // hostMAC is the address of PF n of a host.
@@ -48,18 +54,70 @@ func newLabOf(t testing.TB, cards ...devlinksim.Card) *lab {
 	for _, c := range cards {
 		kernel.AddCard(c)
 	}
-	vswitch, err := ovs.StartSwitch(ovs.SwitchConfig{
-		Endpoint: anyPort, SystemID: "chassis-dpu1", Hostname: "dpu1.example", Netdev: kernel.HasNetdev,
+	l := &lab{t: t, kernel: kernel, server: newServer(t), forbidden: map[string]bool{}}
+	var err error
+	l.vswitch, err = ovs.StartSwitch(ovs.SwitchConfig{Endpoint: anyPort, SystemID: "chassis-dpu1", Hostname: "dpu1.example", Netdev: l.hasDevice})
+	must(t, err)
+	t.Cleanup(func() {
+		l.resumeDaemon()
+		_ = l.vswitch.Close()
 	})
+	l.view, err = ovsdb.OpenSwitch(ovsdb.Config{Endpoint: l.vswitch.Endpoint()})
+	must(t, err)
+	t.Cleanup(func() { _ = l.view.Close() })
+	l.config = dpu.Config{
+		Server: l.server.ts.URL, Devlink: kernel.Dial, OVSDB: l.vswitch.Endpoint(), Resync: time.Minute, Settle: 50 * time.Millisecond,
+		Log: slog.New(slog.DiscardHandler),
+	}
+	return l
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = vswitch.Close() })
-	s := newServer(t)
-	return &lab{t: t, kernel: kernel, vswitch: vswitch, server: s, config: dpu.Config{
-		Server: s.ts.URL, Devlink: kernel.Dial, OVSDB: vswitch.Endpoint(), Resync: time.Minute, Settle: 50 * time.Millisecond,
-		Log: slog.New(slog.DiscardHandler),
-	}}
+}
+
+// hasDevice is what ovs-vswitchd finds when it opens a device.
+func (l *lab) hasDevice(name string) bool {
+	l.mu.Lock()
+	hung, forbidden := l.hung, l.forbidden[name]
+	l.mu.Unlock()
+	if hung != nil {
+		<-hung
+	}
+	return !forbidden && l.kernel.HasNetdev(name)
+}
+
+func (l *lab) forbid(device string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.forbidden[device] = true
+}
+
+func (l *lab) allow(device string) {
+	l.t.Helper()
+	l.mu.Lock()
+	delete(l.forbidden, device)
+	l.mu.Unlock()
+	must(l.t, l.vswitch.SyncNetdevs())
+}
+
+// hangDaemon makes ovs-vswitchd open nothing any more, while its database goes on.
+func (l *lab) hangDaemon() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hung = make(chan struct{})
+}
+
+func (l *lab) resumeDaemon() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.hung != nil {
+		close(l.hung)
+		l.hung = nil
+	}
 }
 
 // start runs an agent until the test ends, or until the function that it returns is called.

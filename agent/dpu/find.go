@@ -15,6 +15,7 @@ type obstacle struct {
 	state  string // wire.Waiting or wire.Failed
 	reason string
 	again  time.Duration // look again after this even if nothing changes; 0 for not
+	doubt  bool          // it is not known that the representor is another one than before: what is plugged stays
 }
 
 func waiting(format string, args ...any) *obstacle {
@@ -40,9 +41,6 @@ type finder struct {
 
 // find returns the representor of the function that an order names, or why there is none.
 func (f *finder) find(o order) (devlink.Port, *obstacle) {
-	if o.flaw != "" {
-		return devlink.Port{}, failed("%s", o.flaw)
-	}
 	mac, err := net.ParseMAC(o.PFMAC)
 	if err != nil || len(mac) != 6 {
 		return devlink.Port{}, failed("pf_mac %q is no Ethernet address", o.PFMAC)
@@ -51,7 +49,9 @@ func (f *finder) find(o order) (devlink.Port, *obstacle) {
 		return devlink.Port{}, failed("%v", err)
 	}
 	if f.table == nil {
-		return devlink.Port{}, waiting("devlink, which cannot be read: %v", f.err)
+		o := waiting("devlink, which cannot be read: %v", f.err)
+		o.doubt = true
+		return devlink.Port{}, o
 	}
 	pf, err := f.table.HostPF(mac)
 	if err != nil {
@@ -93,21 +93,26 @@ func checkNumber(o wire.Order) error {
 }
 
 // noPF says why the PF is not there. While the card starts its PFs come one after another, so that one is missing is final only once their list
-// has not changed for a while.
+// has not changed for a while, and tells the address of each.
 func (f *finder) noPF(mac net.HardwareAddr, err error) *obstacle {
 	if errors.Is(err, devlink.ErrAmbiguous) {
 		return failed("%v", err)
 	}
-	known := false
+	known, doubt := false, false
 	for _, p := range f.table.Ports() {
-		known = known || f.table.HostMAC(p.Function) != nil
-	}
-	if quiet := f.now.Sub(f.since); !known || quiet < f.settle {
-		o := waiting("a host's PF with address %s: %v", mac, err)
-		if known {
-			o.again = f.settle - quiet
+		if p.Flavour == devlink.FlavourPCIPF {
+			mac := f.table.HostMAC(p.Function)
+			known, doubt = known || mac != nil, doubt || mac == nil
 		}
-		return o
 	}
-	return failed("no host that this card serves has a PF with address %s: %v", mac, err)
+	quiet := f.now.Sub(f.since)
+	if known && !doubt && quiet >= f.settle {
+		return failed("no host that this card serves has a PF with address %s: %v", mac, err)
+	}
+	o := waiting("a host's PF with address %s: %v", mac, err)
+	o.doubt = doubt
+	if quiet < f.settle {
+		o.again = f.settle - quiet
+	}
+	return o
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/riser-project/riser/agent/wire"
 )
@@ -25,9 +26,10 @@ type orders struct {
 	Revision int64
 	Full     bool
 	Orders   []order
+	nameless []error // orders whose failure can be told to nobody, for they name no port
 }
 
-// UnmarshalJSON reads a wire.Orders. An order without a port is an error, for its failure could be told to nobody.
+// UnmarshalJSON reads a wire.Orders.
 func (o *orders) UnmarshalJSON(data []byte) error {
 	var list struct {
 		Revision int64             `json:"revision"`
@@ -37,11 +39,14 @@ func (o *orders) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &list); err != nil {
 		return err
 	}
-	*o = orders{Revision: list.Revision, Full: list.Full, Orders: make([]order, len(list.Orders))}
+	*o = orders{Revision: list.Revision, Full: list.Full}
 	for i, text := range list.Orders {
-		if err := o.Orders[i].read(text); err != nil {
-			return fmt.Errorf("order %d of %d: %w", i+1, len(list.Orders), err)
+		var one order
+		if err := one.read(text); err != nil {
+			o.nameless = append(o.nameless, fmt.Errorf("order %d of %d: %w", i+1, len(list.Orders), err))
+			continue
 		}
+		o.Orders = append(o.Orders, one)
 	}
 	return nil
 }
@@ -127,6 +132,9 @@ func (b *book) drop(o order) {
 	}
 }
 
+// idlePause is the pause after a full list that brings nothing new: a server that never gave an order to the card answers at once.
+const idlePause = 200 * time.Millisecond
+
 // poll asks for orders until ctx ends: all of them at first, then those after the last that it got.
 func (a *agent) poll(ctx context.Context, b *book) {
 	var after int64
@@ -139,13 +147,13 @@ func (a *agent) poll(ctx context.Context, b *book) {
 		a.news.tellErr("orders", err)
 		if err == nil {
 			pauses.reset()
+			idle := list.Full && list.Revision == after
 			after = list.Revision
 			if list.Full || len(list.Orders) > 0 {
-				a.ledger.repeat(list)
-				for _, o := range b.take(list) {
-					// The server learns of the higher generation from the port's status.
-					a.Log.Warn("DPU agent: an order is older than what was carried out", "port", o.Port, "generation", o.Generation)
-				}
+				a.enter(b, list)
+			}
+			if idle {
+				sleep(ctx, idlePause)
 			}
 			continue
 		}
@@ -154,6 +162,18 @@ func (a *agent) poll(ctx context.Context, b *book) {
 			continue
 		}
 		sleep(ctx, pauses.next(err))
+	}
+}
+
+// enter takes a list of orders to the book.
+func (a *agent) enter(b *book, list orders) {
+	a.ledger.repeat(list)
+	for _, o := range b.take(list) {
+		// The server learns of the higher generation from the port's status.
+		a.Log.Warn("DPU agent: an order is older than the one in force", "port", o.Port, "generation", o.Generation)
+	}
+	for _, err := range list.nameless {
+		a.Log.Error("DPU agent: an order cannot be read, and names no port", "error", err)
 	}
 }
 

@@ -86,9 +86,9 @@ func asWanted(list []ovsdb.Interface, want ovsdb.Attachment) (ovsdb.Interface, b
 }
 
 // withdraw takes out what is plugged for a port whose representor is not there, since another device may get its name, and says why nothing is
-// plugged. While the ports of the kernel are not known at all, everything stays.
+// plugged.
 func (r *reconciler) withdraw(ctx context.Context, s *scene, o order, why *obstacle) (wire.PortStatus, error) {
-	if len(s.plugged[o.Port]) > 0 && r.kernel.ports().table != nil && o.flaw == "" {
+	if len(s.plugged[o.Port]) > 0 && !why.doubt {
 		if _, err := r.vswitch.Unplug(ctx, o.Port, o.Generation); err != nil {
 			return wire.PortStatus{}, err
 		}

@@ -18,7 +18,7 @@ import (
 
 const (
 	retry        = time.Second // after a write that failed for a reason that passes
-	minTenure    = 2 * time.Second
+	minTenure    = time.Second // first pause after another agent took the switch over; doubles
 	maxTenure    = time.Minute
 	steadyTenure = 5 * time.Minute // from which on a rival is forgotten
 )
@@ -201,7 +201,7 @@ func (r *reconciler) look(list []order, plugged []ovsdb.Interface) *scene {
 		}
 		s.orders = append(s.orders, o)
 		s.ordered[o.Port] = true
-		if o.Action == wire.Unplug {
+		if o.flaw != "" || o.Action == wire.Unplug {
 			continue
 		}
 		port, why := f.find(o)
@@ -253,12 +253,12 @@ func (r *reconciler) carryOut(ctx context.Context, s *scene, o order) (wire.Port
 		status, after, err = r.observe(ctx, s, o)
 	case o.flaw == "" && o.Action == wire.Unplug:
 		status, err = r.unplug(ctx, o)
+	case o.flaw != "":
+		status = statusOf(o, wire.Failed, o.flaw)
 	case s.hindered[o.Port] != nil:
 		why := s.hindered[o.Port]
 		after = why.again
 		status, err = r.withdraw(ctx, s, o, why)
-	case o.flaw != "":
-		status = statusOf(o, wire.Failed, o.flaw)
 	default:
 		status, after, err = r.plug(ctx, s, o)
 	}

@@ -32,7 +32,8 @@ type server struct {
 	reports  []wire.DPUReport
 	beats    int
 	polls    int
-	refuse   func(what string) (int, string) // nil or status 0: do not refuse
+	refuse   func(what string) (int, string) // called under the lock; nil or status 0: do not refuse
+	bad      string                          // a status of this port is malformed
 	stale    bool                            // ask for a new report at the next heartbeat
 }
 
@@ -53,15 +54,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	what := parts[1]
-	s.mu.Lock()
-	refuse := s.refuse
-	s.mu.Unlock()
-	if refuse != nil {
-		if code, text := refuse(what); code != 0 {
-			w.WriteHeader(code)
-			_ = json.NewEncoder(w).Encode(wire.Error{Error: text})
-			return
-		}
+	if code, text := s.refused(what); code != 0 {
+		w.WriteHeader(code)
+		_ = json.NewEncoder(w).Encode(wire.Error{Error: text})
+		return
 	}
 	if what == "orders" {
 		s.serveOrders(w, r)
@@ -82,6 +78,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "status":
 		var report wire.StatusReport
 		err = json.NewDecoder(r.Body).Decode(&report)
+		if slices.ContainsFunc(report.Ports, func(p wire.PortStatus) bool { return p.Port == s.bad }) {
+			http.Error(w, "no such port", http.StatusBadRequest)
+			return
+		}
 		for _, p := range report.Ports {
 			s.status[p.Port] = p
 			s.told = append(s.told, p)
@@ -93,6 +93,17 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.wake()
 	_ = json.NewEncoder(w).Encode(reply)
+}
+
+// refused tells how a call is to be refused, if it is.
+func (s *server) refused(what string) (code int, text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refuse == nil {
+		return 0, ""
+	}
+	defer s.wake()
+	return s.refuse(what)
 }
 
 func (s *server) serveOrders(w http.ResponseWriter, r *http.Request) {
@@ -246,4 +257,11 @@ func (s *server) report(what string, holds func(*wire.DPUReport) bool) wire.DPUR
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.reports[len(s.reports)-1]
+}
+
+// count returns how many reports there were.
+func (s *server) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.reports)
 }

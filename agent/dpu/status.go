@@ -20,10 +20,11 @@ type ledger struct {
 	mu    sync.Mutex
 	now   map[string]wire.PortStatus
 	known map[string]wire.PortStatus // what the server took
+	sent  map[string]bool            // on its way, and not asked for again since
 }
 
 func newLedger() *ledger {
-	return &ledger{changed: newSignal(), now: map[string]wire.PortStatus{}, known: map[string]wire.PortStatus{}}
+	return &ledger{changed: newSignal(), now: map[string]wire.PortStatus{}, known: map[string]wire.PortStatus{}, sent: map[string]bool{}}
 }
 
 // set notes the status of a port.
@@ -58,6 +59,7 @@ func (l *ledger) resend() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	clear(l.known)
+	clear(l.sent)
 	l.changed.raise()
 }
 
@@ -67,15 +69,17 @@ func (l *ledger) repeat(list orders) {
 	defer l.mu.Unlock()
 	if list.Full {
 		clear(l.known)
+		clear(l.sent)
 	}
 	for _, o := range list.Orders {
 		delete(l.known, o.Port)
+		delete(l.sent, o.Port)
 	}
 	l.changed.raise()
 }
 
-// unknown returns statuses that the server does not know, up to maxStatuses.
-func (l *ledger) unknown() []wire.PortStatus {
+// take returns statuses that the server does not know, up to maxStatuses, to be sent; only one caller may send at a time.
+func (l *ledger) take() []wire.PortStatus {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var ports []string
@@ -86,18 +90,20 @@ func (l *ledger) unknown() []wire.PortStatus {
 	}
 	slices.Sort(ports)
 	list := make([]wire.PortStatus, 0, min(len(ports), maxStatuses))
+	clear(l.sent)
 	for _, port := range ports[:min(len(ports), maxStatuses)] {
 		list = append(list, l.now[port])
+		l.sent[port] = true
 	}
 	return list
 }
 
-// sent notes that the server took statuses.
-func (l *ledger) sent(list []wire.PortStatus) {
+// done notes that the server took statuses.
+func (l *ledger) done(list []wire.PortStatus) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range list {
-		if _, ok := l.now[s.Port]; ok {
+		if _, ok := l.now[s.Port]; ok && l.sent[s.Port] {
 			l.known[s.Port] = s
 		}
 	}
@@ -107,7 +113,7 @@ func (l *ledger) sent(list []wire.PortStatus) {
 func (a *agent) sendStatuses(ctx context.Context) {
 	var pauses backOff
 	for {
-		list := a.ledger.unknown()
+		list := a.ledger.take()
 		if len(list) == 0 {
 			select {
 			case <-a.ledger.changed:
@@ -136,13 +142,13 @@ func (a *agent) send(ctx context.Context, list []wire.PortStatus) error {
 	refused := (*refusal)(nil)
 	switch {
 	case err == nil:
-		a.ledger.sent(list)
+		a.ledger.done(list)
 		return nil
 	case !errors.As(err, &refused) || !refused.malformed():
 		return err
 	case len(list) == 1:
 		a.Log.Error("DPU agent: the server does not take a status", "port", list[0].Port, "state", list[0].State, "error", err)
-		a.ledger.sent(list)
+		a.ledger.done(list)
 		return nil
 	}
 	for _, s := range list {
