@@ -28,6 +28,17 @@ var calls = map[string]call{
 	"set_boot_device":            {changes: true, run: setBootDevice},
 	"send_raw":                   {changes: true, run: sendRaw},
 	"get_identity":               {run: getIdentity},
+	"set_boot_mode":              {changes: true, run: setBootMode},
+	"set_secure_boot":            {changes: true, run: setSecureBoot},
+	"inject_nmi":                 {changes: true, run: injectNMI},
+	"get_indicators":             {run: getIndicators},
+	"get_indicator":              {run: getIndicator},
+	"set_indicator":              {changes: true, run: setIndicator},
+	"get_sensors":                {run: getSensors},
+	"get_virtual_media":          {run: getMedia},
+	"attach_virtual_media":       {changes: true, run: attachMedia},
+	"detach_virtual_media":       {changes: true, run: detachMedia},
+	"call_vendor":                {changes: true, run: callVendor},
 }
 
 // Calls returns the names of the calls, sorted.

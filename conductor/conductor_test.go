@@ -614,6 +614,35 @@ func TestACallAnswers(t *testing.T) {
 	}
 }
 
+func TestCallsOfAMachineWithEveryAbility(t *testing.T) {
+	b := newBench(t)
+	b.node("n", func(n *node.Node) {
+		n.Driver, n.Interfaces = "fake-hardware", node.Interfaces{node.Power: "fake", node.Management: "fake", node.Vendor: "fake"}
+	})
+	for name, tt := range map[string]struct {
+		call string
+		args node.Object
+		want string
+	}{
+		"the lamps":        {"get_indicators", nil, "led"},
+		"a lamp":           {"get_indicator", node.Object{"component": "system", "indicator": "led"}, `"state":"on"`},
+		"setting a lamp":   {"set_indicator", node.Object{"component": "system", "indicator": "led", "state": "off"}, ""},
+		"the sensors":      {"get_sensors", nil, ""},
+		"a vendor's words": {"call_vendor", node.Object{"method": "third_method_sync", "http_method": "POST", "args": node.Object{"bar": "meow"}}, "true"},
+	} {
+		raw, err := b.intake.Call(t.Context(), "n", conductor.Call{Name: tt.call, Args: tt.args})
+		if err != nil || !strings.Contains(string(raw), tt.want) {
+			t.Errorf("%s: %s, %v; want %q", name, raw, err, tt.want)
+		}
+	}
+	for _, call := range []string{"get_virtual_media", "attach_virtual_media", "detach_virtual_media", "set_secure_boot", "inject_nmi"} {
+		b.node("rack-" + call)
+		if _, err := b.intake.Call(t.Context(), "rack-"+call, conductor.Call{Name: call}); !fault.Is(err, fault.Unsupported) {
+			t.Errorf("%s on a machine without it: %v", call, err)
+		}
+	}
+}
+
 // TestACrashAtEachCommandLosesAndRepeatsNothing stops the conductor while the machine has the command and the answer is on its way, for each
 // command of a clean in turn.
 func TestACrashAtEachCommandLosesAndRepeatsNothing(t *testing.T) {

@@ -212,17 +212,18 @@ func (p *play) jobA(ctx context.Context) error {
 	list := []node.Step{
 		step(node.Power, "power_on", nil, true),
 		step(node.Management, "set_boot_device", node.Object{"device": "pxe"}, true),
+		step(node.Power, "wait", node.Object{"seconds": 0.6}, false),
 		step(node.Power, "reboot", nil, true, last),
 		step(node.Power, "power_on", nil, false),
 	}
-	p.say("clean_steps: power_on on all children; set_boot_device pxe on all children; reboot on %s alone; power_on on the host", last)
+	p.say("clean_steps: power_on and set_boot_device pxe on all children; wait for them to boot; reboot on %s alone; power_on on the host", last)
 	if _, err := p.clean(ctx, node.Manageable, list); err != nil {
 		return err
 	}
 	took := time.Since(start)
 	p.say("what the machines really received:")
 	seen := p.received()
-	p.remember(took, "a clean: 3 steps on children, 1 on the host", seen)
+	p.remember(took, "a clean: 3 steps on children, 2 on the host", seen)
 	return nil
 }
 

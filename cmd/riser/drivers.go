@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/riser-project/riser/driver/fake"
 	"github.com/riser-project/riser/driver/ipmi"
 	"github.com/riser-project/riser/driver/redfish"
+	"github.com/riser-project/riser/driver/ssh"
 	"github.com/riser-project/riser/step"
 	"github.com/riser-project/riser/step/steps"
 )
@@ -20,14 +22,17 @@ func (s *settings) drivers() (map[string]driver.Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	web := redfish.New(redfish.Options{ReadTimeout: s.bmcTimeout, SendTimeout: min(s.bmcTimeout, 10*time.Second)})
-	lan := ipmi.New(ipmi.Options{Timeout: min(s.bmcTimeout, 5*time.Second)})
+	// A session is kept from one look at a machine's power to the next, so that looking does not mean logging in.
+	linger := 2 * max(s.engine.SyncInterval, 0)
+	web := redfish.New(redfish.Options{ReadTimeout: s.bmcTimeout, SendTimeout: min(s.bmcTimeout, 10*time.Second), Linger: linger})
+	lan := ipmi.New(ipmi.Options{Timeout: min(s.bmcTimeout, 5*time.Second), Linger: linger})
 	all := []driver.Driver{
 		fake.New(fakes),
 		fake.NewManual(),
 		lan,
 		web,
 		bluefield.New(web, lan, bluefield.Options{}),
+		ssh.New(ssh.Options{Timeout: s.bmcTimeout}),
 	}
 	enabled := map[string]driver.Driver{}
 	for _, d := range all {
@@ -45,5 +50,5 @@ func (s *settings) drivers() (map[string]driver.Driver, error) {
 
 // catalog is the list of steps: those of every machine, and each driver's own.
 func catalog() *step.Catalog {
-	return step.NewCatalog(steps.All(), fake.Steps(), redfish.Steps(), bluefield.Steps())
+	return step.NewCatalog(steps.All(), fake.Steps(), redfish.Steps(), bluefield.Steps(), ssh.Steps(&http.Client{}))
 }

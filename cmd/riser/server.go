@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -182,6 +183,11 @@ func (s *server) close() error {
 	var errs []error
 	if s.backend != nil {
 		errs = append(errs, s.backend.Close())
+	}
+	for _, d := range s.drivers {
+		if c, ok := d.(io.Closer); ok {
+			errs = append(errs, c.Close())
+		}
 	}
 	return errors.Join(append(errs, s.db.Close())...)
 }
