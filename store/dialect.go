@@ -9,10 +9,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	_ "github.com/jackc/pgx/v5/stdlib" // the "pgx" driver of database/sql
+	"github.com/jackc/pgx/v5/stdlib"
 	modernc "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
@@ -103,10 +104,10 @@ func (db *DB) translate(err error) error {
 	}
 	var lite *modernc.Error
 	if errors.As(err, &lite) {
-		switch lite.Code() & 0xff {
-		case sqlite3.SQLITE_FULL:
+		switch {
+		case lite.Code()&0xff == sqlite3.SQLITE_FULL, lite.Code() == sqlite3.SQLITE_IOERR_SHMSIZE, lite.Code() == sqlite3.SQLITE_IOERR_WRITE:
 			return fault.New(fault.Full, "the database's disk is full: nothing was changed; free some space: %w", err)
-		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		case lite.Code()&0xff == sqlite3.SQLITE_BUSY, lite.Code()&0xff == sqlite3.SQLITE_LOCKED:
 			return fault.New(fault.Unavailable, "the database is busy: %w", err)
 		}
 		return err
@@ -157,13 +158,18 @@ func (db *DB) openPostgres(dsn string, opts Options) error {
 	if opts.KeyFile == "" {
 		return fault.New(fault.Invalid, "database %s: secrets-key-file must be set, since every process needs the same key", redactDSN(dsn))
 	}
-	if _, err := pgx.ParseConfig(dsn); err != nil {
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
 		return fault.New(fault.Invalid, "database %s: not a PostgreSQL URL", redactDSN(dsn))
 	}
-	pool, err := sql.Open("pgx", dsn)
-	if err != nil {
-		return fmt.Errorf("database %s: %w", redactDSN(dsn), unreachable{err})
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = 5 * time.Second
 	}
+	if _, set := cfg.RuntimeParams["idle_in_transaction_session_timeout"]; !set {
+		// A process that was stopped inside a transaction must not keep its locks from those who take over.
+		cfg.RuntimeParams["idle_in_transaction_session_timeout"] = "5000"
+	}
+	pool := stdlib.OpenDB(*cfg)
 	n := opts.MaxConns
 	if n == 0 {
 		n = 16

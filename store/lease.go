@@ -82,6 +82,9 @@ type Conductor struct {
 	Alive     bool // its heartbeat is younger than the time given to Conductors
 }
 
+// TopicMembers wakes the conductors when one of them joins, leaves or hands leases over.
+const TopicMembers = "members"
+
 // Fence is what a conductor shows when it writes.
 type Fence struct {
 	Shard int
@@ -107,6 +110,7 @@ func (db *DB) WriteFenced(ctx context.Context, f Fence, fn func(tx *Tx) error) e
 		if err != nil {
 			return err
 		}
+		tx.fence = &f
 		return fn(tx)
 	})
 }
@@ -140,7 +144,8 @@ func (db *DB) BreakLeases(ctx context.Context) error {
 }
 
 // TakeLeases takes those of the wanted shards whose lease has ended: expired for at least delay, or handed over by its owner. The new lease has
-// a new epoch, lasts ttl, and may be used from DelayUntil on. It returns the leases taken.
+// a new epoch, lasts ttl, and may be used from DelayUntil on. It returns the leases taken. A lease under which a write is on its way is passed
+// over: it can be taken when that write has ended.
 func (db *DB) TakeLeases(ctx context.Context, owner string, wanted []int, ttl, delay time.Duration) ([]Lease, error) {
 	var taken []Lease
 	err := db.Write(ctx, func(tx *Tx) error {
@@ -149,16 +154,18 @@ func (db *DB) TakeLeases(ctx context.Context, owner string, wanted []int, ttl, d
 		in(w, "shard", wanted)
 		set := "UPDATE leases SET owner = ?, epoch = epoch + 1, delay_until = CASE WHEN owner = '' THEN delay_until ELSE {now} END, expires_at = {now} + ?"
 		args := append([]any{owner, ttl.Microseconds()}, w.args...)
-		return tx.each(ctx, set+w.sql()+" RETURNING shard, owner, epoch, expires_at, delay_until", args, scanLeases(&taken))
+		return tx.each(ctx, set+" WHERE shard IN (SELECT shard FROM leases"+w.sql()+" {skip}) RETURNING shard, owner, epoch, expires_at, delay_until",
+			args, scanLeases(&taken))
 	})
 	return taken, err
 }
 
-// RenewLeases extends every lease of owner by ttl from now and returns those it still holds. A lease that has expired is not renewed.
+// RenewLeases extends every lease of owner by ttl from now and returns those it still holds. A lease that has expired while nobody took it is
+// renewed too, under its epoch: between the two moments no write under it was possible, and nobody else had it.
 func (db *DB) RenewLeases(ctx context.Context, owner string, ttl time.Duration) ([]Lease, error) {
 	var held []Lease
 	err := db.Write(ctx, func(tx *Tx) error {
-		return tx.each(ctx, "UPDATE leases SET expires_at = {now} + ? WHERE owner = ? AND expires_at > {now} RETURNING shard, owner, epoch, expires_at, delay_until",
+		return tx.each(ctx, "UPDATE leases SET expires_at = {now} + ? WHERE owner = ? RETURNING shard, owner, epoch, expires_at, delay_until",
 			[]any{ttl.Microseconds(), owner}, scanLeases(&held))
 	})
 	return held, err
@@ -171,7 +178,7 @@ func (db *DB) ReleaseLeases(ctx context.Context, owner string, shards []int) err
 		w.add("owner = ?", owner)
 		in(w, "shard", shards)
 		_, err := tx.exec(ctx, "UPDATE leases SET owner = '', expires_at = 0, delay_until = 0"+w.sql(), w.args...)
-		tx.Wake(TopicOps)
+		tx.Wake(TopicMembers)
 		return err
 	})
 }

@@ -182,6 +182,11 @@ func (tx *Tx) SaveNode(ctx context.Context, n *node.Node) error {
 	if n.Lease, err = tx.leaseOf(ctx, n); err != nil {
 		return err
 	}
+	if lease != n.Lease {
+		if err := tx.moveLease(ctx, n, lease); err != nil {
+			return err
+		}
+	}
 	n.UpdatedAt = tx.Now()
 	set, args, err := nodes.set(n)
 	if err != nil {
@@ -196,10 +201,26 @@ func (tx *Tx) SaveNode(ctx context.Context, n *node.Node) error {
 		return fault.New(fault.Conflict, "Node %s was changed by somebody else in the meantime: read it again.", n.UUID)
 	}
 	n.Version++
-	if lease == n.Lease {
-		return nil
+	return nil
+}
+
+// moveLease takes the children of n, and the operations of all of them that wait, along to the shard of n's new lease. While a conductor is at
+// work on one of them, the move is refused: it would go on under the lease of the old shard.
+func (tx *Tx) moveLease(ctx context.Context, n *node.Node, from int) error {
+	var held int
+	err := tx.queryRow(ctx, "SELECT COUNT(*) FROM nodes WHERE (uuid = ? OR parent_node = ?) AND reservation <> ''", n.UUID, n.UUID).Scan(&held)
+	if err != nil {
+		return err
 	}
-	_, err = tx.exec(ctx, "UPDATE nodes SET lease_shard = ? WHERE parent_node = ?", n.Lease, n.UUID)
+	if held > 0 || n.Reservation != "" {
+		return fault.New(fault.Locked, "Node %s can not change its parent or conductor group while it, or a child of it, is locked by an operation.", n.UUID)
+	}
+	if _, err := tx.exec(ctx, "UPDATE nodes SET lease_shard = ? WHERE parent_node = ?", n.Lease, n.UUID); err != nil {
+		return err
+	}
+	_, err = tx.exec(ctx, "UPDATE ops SET lease_shard = ?, root = ? WHERE lease_shard = ? AND ended_at = 0 AND (node = ? OR root = ?)",
+		n.Lease, n.Root(), from, n.UUID, n.UUID)
+	tx.Wake(TopicOps)
 	return err
 }
 

@@ -4,8 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
-	"strings"
+	"strconv"
 	"time"
 
 	"github.com/riser-project/riser/fault"
@@ -82,6 +81,11 @@ type Sent struct {
 	Relative bool      `json:"relative,omitempty"`
 	At       time.Time `json:"at"`
 	Attempt  int       `json:"attempt"`
+	Node     string    `json:"node,omitempty"`    // UUID, when it went to the controller of a relative
+	Power    string    `json:"power,omitempty"`   // the power command it was
+	Call     int       `json:"call,omitempty"`    // the step's power change that it belongs to, from 1
+	Refused  bool      `json:"refused,omitempty"` // the controller said no
+	Settled  bool      `json:"settled,omitempty"` // what came of it is on record
 }
 
 // OpStep is one step of an operation on one node.
@@ -156,7 +160,8 @@ const TopicOps = "ops"
 // TopicOp is the topic of the operation with this UUID.
 func TopicOp(uuid string) string { return "op:" + uuid }
 
-// InsertOp adds an operation with its steps, fills its ID and Created, and wakes the conductors. Its Lease is the node's.
+// InsertOp adds an operation with its steps, fills its ID and Created, and wakes the conductors. Its Lease is the node's. Secrets in arguments
+// are sealed apart from them.
 func (tx *Tx) InsertOp(ctx context.Context, o *Op, steps []*OpStep) error {
 	o.Created = tx.Now()
 	query, args, err := ops.insert(o)
@@ -166,9 +171,22 @@ func (tx *Tx) InsertOp(ctx context.Context, o *Op, steps []*OpStep) error {
 	if err := tx.queryRow(ctx, query+" RETURNING id", args...).Scan(&o.ID); err != nil {
 		return err
 	}
+	secrets := map[string]node.Object{}
 	for _, s := range steps {
 		s.Op = o.ID
+		if _, secret := Mask(s.Args); secret {
+			secrets[strconv.Itoa(s.Seq)] = s.Args
+		}
 		if err := tx.InsertStep(ctx, s); err != nil {
+			return err
+		}
+	}
+	if len(secrets) > 0 {
+		sealed, err := tx.db.sealer.seal(o.UUID, secrets)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.exec(ctx, "UPDATE ops SET secrets = ? WHERE id = ?", sealed, o.ID); err != nil {
 			return err
 		}
 	}
@@ -176,41 +194,118 @@ func (tx *Tx) InsertOp(ctx context.Context, o *Op, steps []*OpStep) error {
 	return nil
 }
 
-// InsertStep adds a step to the operation that it names, and fills its ID.
+// InsertStep adds a step to the operation that it names, and fills its ID. Secrets in its arguments are masked.
 func (tx *Tx) InsertStep(ctx context.Context, s *OpStep) error {
-	query, args, err := opSteps.insert(s)
+	row := *s
+	row.Args, _ = Mask(s.Args)
+	query, args, err := opSteps.insert(&row)
 	if err != nil {
 		return err
 	}
 	return tx.queryRow(ctx, query+" RETURNING id", args...).Scan(&s.ID)
 }
 
-// SaveOp writes all of o and wakes those who wait for it.
+// UnsealSteps puts the secrets back into the arguments of the operation's steps. They must not be shown or logged afterwards.
+func (tx *Tx) UnsealSteps(ctx context.Context, o *Op, steps []*OpStep) error {
+	var sealed []byte
+	if err := tx.queryRow(ctx, "SELECT secrets FROM ops WHERE id = ?", o.ID).Scan(&sealed); err != nil {
+		return err
+	}
+	secrets, err := tx.db.sealer.open(o.UUID, sealed)
+	for _, s := range steps {
+		if args, ok := secrets[strconv.Itoa(s.Seq)]; ok {
+			s.Args = args
+		}
+	}
+	return err
+}
+
+// stillOurs is the condition under which the rows of an operation may be written: it has not ended, and lies in the shard whose fence the
+// transaction shows, if it shows one.
+func (tx *Tx) stillOurs(args []any) (string, []any) {
+	if tx.fence == nil {
+		return "ended_at = 0", args
+	}
+	return "ended_at = 0 AND lease_shard = ?", append(args, tx.fence.Shard)
+}
+
+// errEnded is the fault for a write to an operation that has ended, is gone, or lies in another conductor's shard now.
+var errEnded = fault.New(fault.Lost, "the operation has ended, or lies in another shard: it is dropped")
+
+// SaveOp writes o, but for what was asked and its words, and wakes those who wait for it. The error is fault.Lost when it has ended already or
+// has moved to another shard.
 func (tx *Tx) SaveOp(ctx context.Context, o *Op) error {
-	set, args, err := ops.set(o)
+	set, args, err := ops.set(o, "uuid", "root", "node", "lease_shard", "kind", "spec", "actor", "control", "created_at")
 	if err != nil {
 		return err
 	}
-	_, err = tx.exec(ctx, "UPDATE ops SET "+set+" WHERE id = ?", append(args, o.ID)...)
+	ours, args := tx.stillOurs(append(args, o.ID))
+	changed, err := tx.exec(ctx, "UPDATE ops SET "+set+" WHERE id = ? AND "+ours, args...)
+	if err == nil && changed == 0 {
+		err = errEnded
+	}
 	tx.Wake(TopicOp(o.UUID))
 	return err
 }
 
-// SaveStep writes all of s.
+// SaveStep writes what changes in s while it runs. The error is fault.Lost when its operation has ended or has moved to another shard.
 func (tx *Tx) SaveStep(ctx context.Context, s *OpStep) error {
-	set, args, err := opSteps.set(s)
+	set, args, err := opSteps.set(s, "op", "seq", "node", "interface", "step", "args", "child")
 	if err != nil {
 		return err
 	}
-	_, err = tx.exec(ctx, "UPDATE op_steps SET "+set+" WHERE id = ?", append(args, s.ID)...)
+	ours, args := tx.stillOurs(append(args, s.ID, s.Op))
+	changed, err := tx.exec(ctx, "UPDATE op_steps SET "+set+" WHERE id = ? AND EXISTS (SELECT 1 FROM ops WHERE id = ? AND "+ours+")", args...)
+	if err == nil && changed == 0 {
+		err = errEnded
+	}
 	return err
 }
 
-// ControlOp leaves word for the conductor that runs the operation: "abort", "unhold" or "resume".
+// WordAbort is the word that ends an operation. It stays with the operation whatever else is said.
+const WordAbort = "abort"
+
+// ControlOp leaves word for the conductor that runs the operation: "abort", "unhold", "resume", or "fail" from an agent.
 func (tx *Tx) ControlOp(ctx context.Context, o *Op, word string) error {
 	o.Control = word
-	_, err := tx.exec(ctx, "UPDATE ops SET control = ? WHERE id = ?", word, o.ID)
+	_, err := tx.exec(ctx, "UPDATE ops SET control = ? WHERE id = ? AND ended_at = 0 AND control <> ?", word, o.ID, WordAbort)
 	tx.Wake(TopicOps)
+	return err
+}
+
+// HeardOp takes the word from the operation, unless another was left in the meantime.
+func (tx *Tx) HeardOp(ctx context.Context, o *Op, word string) error {
+	_, err := tx.exec(ctx, "UPDATE ops SET control = '' WHERE id = ? AND control = ?", o.ID, word)
+	return err
+}
+
+// OpRef is as much of an open operation as it takes to know whether it has to be started, and what was said to it.
+type OpRef struct {
+	ID      int64
+	UUID    string
+	Lease   int
+	Control string
+}
+
+// OpenOpRefs returns the operations of these lease shards that have not ended, oldest first.
+func (tx *Tx) OpenOpRefs(ctx context.Context, shards []int) ([]OpRef, error) {
+	w := &where{}
+	w.add("ended_at = 0")
+	in(w, "lease_shard", shards)
+	var list []OpRef
+	err := tx.each(ctx, "SELECT id, uuid, lease_shard, control FROM ops"+w.sql()+" ORDER BY id", w.args, func(rows *sql.Rows) error {
+		var o OpRef
+		err := rows.Scan(&o.ID, &o.UUID, &o.Lease, &o.Control)
+		list = append(list, o)
+		return err
+	})
+	return list, err
+}
+
+// Rehost shows host as the one that holds the nodes on which the operation has steps to run.
+func (tx *Tx) Rehost(ctx context.Context, o *Op, host string) error {
+	_, err := tx.exec(ctx, `UPDATE nodes SET reservation = ?, version = version + 1 WHERE reservation <> '' AND reservation <> ? AND uuid IN (
+		SELECT node FROM op_steps WHERE op = ? AND child = 1 AND state <> ?)`, host, host, o.ID, string(StepSkipped))
 	return err
 }
 
@@ -307,86 +402,6 @@ func (tx *Tx) PruneOps(ctx context.Context, nodeUUID string, keep int) error {
 		SELECT id FROM ops WHERE node = ? AND ended_at <> 0 ORDER BY id DESC LIMIT 1 OFFSET ?)`, nodeUUID, nodeUUID, keep)
 	return err
 }
-
-// Event is a line of a node's history.
-type Event struct {
-	UUID      string
-	Node      string
-	CreatedAt time.Time
-	Severity  string // INFO or ERROR
-	Type      string // "manual_cleaning_start", "cleaning", ...
-	Text      string
-	Conductor string
-	Actor     string
-	Project   string
-	State     node.State
-	Target    node.State
-	Duration  time.Duration
-}
-
-const historyKept = 300
-
-// InsertEvent adds a line to a node's history, which keeps the newest 300.
-func (tx *Tx) InsertEvent(ctx context.Context, e *Event) error {
-	if e.CreatedAt.IsZero() {
-		e.CreatedAt = tx.Now()
-	}
-	_, err := tx.exec(ctx, `INSERT INTO node_history (uuid, node, created_at, severity, event_type, event, conductor, actor, project, state,
-		target_provision_state, duration_micros) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		e.UUID, e.Node, toMicros(e.CreatedAt), e.Severity, e.Type, strings.ToValidUTF8(e.Text, "?"), e.Conductor, e.Actor, e.Project,
-		string(e.State), string(e.Target), e.Duration.Microseconds())
-	if err != nil {
-		return err
-	}
-	_, err = tx.exec(ctx, `DELETE FROM node_history WHERE node = ? AND id <= (
-		SELECT id FROM node_history WHERE node = ? ORDER BY id DESC LIMIT 1 OFFSET ?)`, e.Node, e.Node, historyKept)
-	return err
-}
-
-// Events returns the history of the node, oldest first unless desc, at most limit lines (0 means all) after the line with UUID marker.
-func (tx *Tx) Events(ctx context.Context, nodeUUID, marker string, limit int, desc bool) ([]*Event, error) {
-	w := &where{}
-	w.add("node = ?", nodeUUID)
-	order, err := tx.keyset(ctx, w, keyset{table: "node_history", key: "id", desc: desc, marker: marker, limit: limit, missing: eventNotFound})
-	if err != nil {
-		return nil, err
-	}
-	return tx.events(ctx, w, order)
-}
-
-// Event returns one line of the node's history.
-func (tx *Tx) Event(ctx context.Context, nodeUUID, uuid string) (*Event, error) {
-	list, err := tx.events(ctx, &where{conds: []string{"node = ?", "uuid = ?"}, args: []any{nodeUUID, uuid}}, "")
-	if err == nil && len(list) == 0 {
-		err = eventNotFound(uuid)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return list[0], nil
-}
-
-func eventNotFound(ref string) error {
-	return fault.New(fault.NotFound, "Node history record %s could not be found.", ref)
-}
-
-func (tx *Tx) events(ctx context.Context, w *where, order string) ([]*Event, error) {
-	var list []*Event
-	err := tx.each(ctx, `SELECT uuid, node, created_at, severity, event_type, event, conductor, actor, project, state, target_provision_state,
-		duration_micros FROM node_history`+w.sql()+order, w.args, func(rows *sql.Rows) error {
-		e := &Event{}
-		var duration int64
-		err := rows.Scan(&e.UUID, &e.Node, micros{&e.CreatedAt}, &e.Severity, &e.Type, &e.Text, &e.Conductor, &e.Actor, &e.Project,
-			words[node.State]{&e.State}, words[node.State]{&e.Target}, &duration)
-		e.Duration = time.Duration(duration) * time.Microsecond
-		list = append(list, e)
-		return err
-	})
-	return list, err
-}
-
-// noRows reports whether err says that a query found nothing.
-func noRows(err error) bool { return errors.Is(err, sql.ErrNoRows) }
 
 // TouchedSince reports whether an operation newer than the one with this id has done anything to the node.
 func (tx *Tx) TouchedSince(ctx context.Context, nodeUUID string, op int64) (bool, error) {

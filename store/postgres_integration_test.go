@@ -5,6 +5,7 @@ package store_test
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -64,10 +65,21 @@ func TestATakeoverWaitsForAFencedWriteUnderWay(t *testing.T) {
 	go func() {
 		<-inside
 		time.Sleep(300 * time.Millisecond) // until the lease has expired
-		if _, err := db.TakeLeases(context.Background(), "b", shards, time.Hour, 0); err != nil {
-			t.Error(err)
+		others := 0
+		for {
+			got, err := db.TakeLeases(context.Background(), "b", shards, time.Hour, 0)
+			if err != nil {
+				t.Error(err)
+			}
+			if slices.ContainsFunc(got, func(l store.Lease) bool { return l.Shard == shards[0] }) {
+				break
+			}
+			others += len(got)
 		}
 		taken <- time.Now()
+		if others != len(shards)-1 {
+			t.Errorf("while the write was under way b took %d of the %d other leases", others, len(shards)-1)
+		}
 	}()
 	var left time.Time
 	err = db.WriteFenced(t.Context(), store.Fence{Shard: shards[0], Owner: "a", Epoch: 1}, func(*store.Tx) error {

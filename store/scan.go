@@ -3,7 +3,9 @@ package store
 import (
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -191,14 +193,18 @@ func (t *table[T]) insert(v *T) (query string, args []any, err error) {
 	return "INSERT INTO " + t.name + " (" + t.names("", nil) + ") VALUES (" + marks + ")", args, nil
 }
 
-// set returns the assignments of an UPDATE of the whole of v.
-func (t *table[T]) set(v *T) (assignments string, args []any, err error) {
-	if args, err = t.values(v); err != nil {
-		return "", nil, err
-	}
-	names := make([]string, len(t.cols))
+// set returns the assignments of an UPDATE of v but for the columns in except.
+func (t *table[T]) set(v *T, except ...string) (assignments string, args []any, err error) {
+	names := make([]string, 0, len(t.cols))
 	for i := range t.cols {
-		names[i] = t.cols[i].name + " = ?"
+		if slices.Contains(except, t.cols[i].name) {
+			continue
+		}
+		a, err := t.cols[i].get(v)
+		if err != nil {
+			return "", nil, fmt.Errorf("%s.%s: %w", t.name, t.cols[i].name, err)
+		}
+		names, args = append(names, t.cols[i].name+" = ?"), append(args, a)
 	}
 	return strings.Join(names, ", "), args, nil
 }
@@ -226,3 +232,6 @@ func (t *table[T]) dests(v *T, keep func(string) bool) []any {
 }
 
 var _ sql.Scanner = object[node.Object]{}
+
+// noRows reports whether err says that a query found nothing.
+func noRows(err error) bool { return errors.Is(err, sql.ErrNoRows) }

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -149,4 +150,53 @@ func (tx *Tx) meta(ctx context.Context, key string) (string, error) {
 func (tx *Tx) setMeta(ctx context.Context, key, value string) error {
 	_, err := tx.exec(ctx, "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", key, value)
 	return err
+}
+
+// Mask returns o with each secret in it masked, at any depth, and whether there was one: values under a secret's key, the value of a setting
+// whose name is a secret's, and passwords in URLs. o is not changed.
+func Mask(o node.Object) (masked node.Object, secret bool) {
+	v, secret := mask(o)
+	masked, _ = v.(node.Object)
+	return masked, secret
+}
+
+func mask(v any) (masked any, secret bool) {
+	switch v := v.(type) {
+	case node.Object:
+		if v == nil {
+			return v, false
+		}
+		return maskObject(v)
+	case []any:
+		list := make([]any, len(v))
+		for i, e := range v {
+			m, s := mask(e)
+			list[i], secret = m, secret || s
+		}
+		return list, secret
+	case string:
+		u, err := url.Parse(v)
+		if err != nil || u.User == nil {
+			return v, false
+		}
+		if _, has := u.User.Password(); !has {
+			return v, false
+		}
+		return strings.Replace(v, u.User.String()+"@", url.User(u.User.Username()).String()+":"+node.Masked+"@", 1), true
+	}
+	return v, false
+}
+
+func maskObject(o node.Object) (masked node.Object, secret bool) {
+	name, _ := o["name"].(string)
+	masked = make(node.Object, len(o))
+	for k, v := range o {
+		if (node.SecretKey(k) || k == "value" && node.SecretKey(name)) && v != nil && v != "" {
+			masked[k], secret = node.Masked, true
+			continue
+		}
+		m, s := mask(v)
+		masked[k], secret = m, secret || s
+	}
+	return masked, secret
 }

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/riser-project/riser/failpoint"
 	"github.com/riser-project/riser/fault"
 )
 
@@ -40,7 +41,8 @@ type DB struct {
 	now     func() time.Time
 
 	hub    hub
-	lock   *os.File // of an embedded database
+	tail   *tail    // of an embedded database
+	lock   *os.File // likewise
 	stop   context.CancelFunc
 	closed sync.WaitGroup
 }
@@ -49,7 +51,7 @@ type DB struct {
 // "postgres://..." URL.
 //
 // The error is fault.Invalid for a DSN that is neither, fault.Unavailable when the database cannot be reached, and an ordinary error when the
-// database's secrets were sealed with a key that is not there.
+// database's secrets were sealed with a key that is not there, or when an SQLite file lacks changes that were acknowledged once.
 func Open(ctx context.Context, dsn string, opts Options) (*DB, error) {
 	db := &DB{now: opts.Now}
 	if db.now == nil {
@@ -80,6 +82,11 @@ func (db *DB) start(ctx, run context.Context, dsn string, opts Options) error {
 		return db.translate(err)
 	}
 	var err error
+	if db.dialect == sqlite {
+		if db.tail, err = db.openTail(ctx, strings.TrimPrefix(dsn, "sqlite:")+".commits"); err != nil {
+			return err
+		}
+	}
 	if db.sealer, err = db.openSealer(ctx, opts.KeyFile); err != nil {
 		return err
 	}
@@ -136,6 +143,7 @@ func (db *DB) Close() error {
 	if db.w != nil {
 		errs = append(errs, db.w.Close())
 	}
+	errs = append(errs, db.tail.close())
 	if db.lock != nil {
 		errs = append(errs, db.lock.Close())
 	}
@@ -150,9 +158,12 @@ func (db *DB) Embedded() bool { return db.dialect == sqlite }
 
 // Tx is a transaction. Its methods are the store's operations; they must not be used after the function that got the Tx has returned.
 type Tx struct {
-	db   *DB
-	tx   *sql.Tx
-	wake []string
+	db    *DB
+	tx    *sql.Tx
+	fence *Fence // under which it writes, of a conductor
+	wake  []string
+
+	commit uint64 // its number, in an embedded database
 }
 
 // Read runs fn in a read-only transaction that sees one state of the store.
@@ -166,24 +177,72 @@ func (db *DB) Write(ctx context.Context, fn func(tx *Tx) error) error {
 }
 
 func (db *DB) run(ctx context.Context, pool *sql.DB, opts *sql.TxOptions, fn func(tx *Tx) error) error {
+	write := opts == nil
+	ctx, cancel := db.limit(ctx, write)
+	defer cancel()
 	sqlTx, err := pool.BeginTx(ctx, opts)
 	if err != nil {
-		return db.translate(err)
+		return db.ended(ctx, err)
 	}
 	tx := &Tx{db: db, tx: sqlTx}
-	if err := fn(tx); err != nil {
+	if err := tx.carry(ctx, fn, write); err != nil {
 		_ = sqlTx.Rollback() // the cause is err; a connection that cannot roll back is dropped by the pool
-		return db.translate(err)
-	}
-	if err := tx.notify(ctx); err != nil {
-		_ = sqlTx.Rollback()
-		return db.translate(err)
+		return db.ended(ctx, err)
 	}
 	if err := sqlTx.Commit(); err != nil {
-		return db.translate(err)
+		return db.ended(ctx, err)
+	}
+	db.tail.acknowledge(tx.commit)
+	if write {
+		if err := failpoint.Hit(failpoint.Commit.After()); err != nil {
+			return fault.New(fault.Unavailable, "the answer to the commit was lost: %w", err)
+		}
 	}
 	db.hub.publish(tx.wake...)
 	return nil
+}
+
+// carry does all of a transaction but its commit.
+func (tx *Tx) carry(ctx context.Context, fn func(tx *Tx) error, write bool) error {
+	if err := fn(tx); err != nil {
+		return err
+	}
+	if err := tx.notify(ctx); err != nil || !write {
+		return err
+	}
+	if err := tx.number(ctx); err != nil {
+		return err
+	}
+	if err := failpoint.Hit(failpoint.Commit.Before()); err != nil {
+		return fault.New(fault.Unavailable, "nothing was committed: %w", err)
+	}
+	return nil
+}
+
+// The longest transactions on a database that is reached over a network: a database that has gone silent must not be waited for.
+const (
+	writeLimit = 10 * time.Second
+	readLimit  = 30 * time.Second
+)
+
+var errSilent = fault.New(fault.Unavailable, "the database does not answer")
+
+func (db *DB) limit(ctx context.Context, write bool) (context.Context, context.CancelFunc) {
+	switch {
+	case db.dialect == sqlite:
+		return ctx, func() {}
+	case write:
+		return context.WithTimeoutCause(ctx, writeLimit, errSilent)
+	}
+	return context.WithTimeoutCause(ctx, readLimit, errSilent)
+}
+
+// ended is the fault for a transaction that did not come to its end.
+func (db *DB) ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(context.Cause(ctx), errSilent) {
+		return errSilent
+	}
+	return db.translate(err)
 }
 
 func (tx *Tx) exec(ctx context.Context, query string, args ...any) (int64, error) {

@@ -1,11 +1,13 @@
 package store_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
 	"github.com/riser-project/riser/fault"
@@ -148,6 +150,72 @@ func TestSecretsAreNotInTheFiles(t *testing.T) {
 		if strings.Contains(string(b), "canary-7f3a") {
 			t.Errorf("%s holds the secret", f.Name())
 		}
+	}
+}
+
+func TestALostTailIsNoticed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "riser.db")
+	insert := func(name string) {
+		t.Helper()
+		db, err := store.Open(t.Context(), "sqlite:"+path, store.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = db.Write(t.Context(), func(tx *store.Tx) error {
+			return tx.InsertNode(t.Context(), &node.Node{UUID: uuid.NewString(), Name: name, Driver: "d", Provision: node.Enroll})
+		})
+		if err := errors.Join(err, db.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	insert("a")
+	old, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	insert("b")
+	insert("c")
+	if err := os.WriteFile(path, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = store.Open(t.Context(), "sqlite:"+path, store.Options{})
+	if err == nil || !strings.Contains(err.Error(), ": 4 changes are lost") || !strings.Contains(err.Error(), "delete "+path+".commits") {
+		t.Errorf("open of an older copy: %v", err)
+	}
+	if err := os.WriteFile(path+".commits", []byte("torn"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	insert("d")
+	if err := os.Remove(path + ".commits"); err != nil {
+		t.Fatal(err)
+	}
+	insert("e")
+}
+
+func TestMask(t *testing.T) {
+	tests := map[string]struct {
+		in, want node.Object
+		secret   bool
+	}{
+		"nothing":              {nil, nil, false},
+		"no secret":            {node.Object{"a": 1.0, "password": ""}, node.Object{"a": 1.0, "password": ""}, false},
+		"a secret":             {node.Object{"redfish_password": "x"}, node.Object{"redfish_password": node.Masked}, true},
+		"a secret in a list":   {node.Object{"l": []any{node.Object{"token": "x"}}}, node.Object{"l": []any{node.Object{"token": node.Masked}}}, true},
+		"a setting":            {node.Object{"name": "SetupPassword", "value": "x"}, node.Object{"name": "SetupPassword", "value": node.Masked}, true},
+		"another setting":      {node.Object{"name": "Boot", "value": "x"}, node.Object{"name": "Boot", "value": "x"}, false},
+		"a password in a URL":  {node.Object{"url": "https://u:p%40w@h/f?a=b"}, node.Object{"url": "https://u:" + node.Masked + "@h/f?a=b"}, true},
+		"a URL with a user":    {node.Object{"url": "https://u@h/f"}, node.Object{"url": "https://u@h/f"}, false},
+		"an object as secret":  {node.Object{"credentials": node.Object{"a": "b"}}, node.Object{"credentials": node.Masked}, true},
+		"text that is no URL":  {node.Object{"raw": "0x32 %zz"}, node.Object{"raw": "0x32 %zz"}, false},
+		"values of other kind": {node.Object{"a": nil, "b": true, "c": []any{}}, node.Object{"a": nil, "b": true, "c": []any{}}, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, secret := store.Mask(tt.in)
+			if d := cmp.Diff(tt.want, got); d != "" || secret != tt.secret {
+				t.Errorf("secret %v (-want +got):\n%s", secret, d)
+			}
+		})
 	}
 }
 

@@ -135,7 +135,8 @@ CREATE TABLE ops (
   deadline BIGINT NOT NULL DEFAULT 0,
   created_at BIGINT NOT NULL,
   started_at BIGINT NOT NULL DEFAULT 0,
-  ended_at BIGINT NOT NULL DEFAULT 0
+  ended_at BIGINT NOT NULL DEFAULT 0,
+  secrets {blob}
 );
 CREATE INDEX ops_node ON ops (node, id);
 CREATE INDEX ops_open ON ops (lease_shard, id) WHERE ended_at = 0;

@@ -30,6 +30,10 @@ func Run(t *testing.T, open func(t *testing.T) *store.DB) {
 		"a lease has one owner and rising epochs":       leases,
 		"a write without the lease changes nothing":     fencing,
 		"operations keep their steps":                   operations,
+		"an operation that has ended is closed":         closed,
+		"an abort is not overheard":                     words,
+		"secret arguments are sealed":                   secretArgs,
+		"an operation moves with its node's lease":      moved,
 		"history keeps the newest lines":                history,
 		"a failed transaction leaves nothing":           rollback,
 		"a subscriber is woken after the commit":        wake,
@@ -307,12 +311,19 @@ func leases(t *testing.T, db *store.DB) {
 	if got := take(t, db, "b", shards, -time.Second, 0); len(got) != 1 || got[0].Shard != shards[0] || got[0].Epoch != 2 {
 		t.Errorf("b took %v of the one that a handed over", got)
 	}
-	if held, err := db.RenewLeases(t.Context(), "b", time.Hour); err != nil || len(held) != 0 {
-		t.Errorf("b renewed %d expired leases, %v", len(held), err)
-	}
 	if got := take(t, db, "c", shards, time.Hour, time.Hour); len(got) != 0 {
 		t.Errorf("c took %d leases before the delay was over", len(got))
 	}
+	renew := func(ttl time.Duration) {
+		if held, err := db.RenewLeases(t.Context(), "b", ttl); err != nil || len(held) != 1 || held[0].Epoch != 2 {
+			t.Errorf("b renewed %v, %v: want its lease, that had expired and that nobody had taken, under its epoch", held, err)
+		}
+	}
+	renew(time.Hour)
+	if got := take(t, db, "c", shards, time.Hour, 0); len(got) != 0 {
+		t.Errorf("c took %d leases that b had renewed", len(got))
+	}
+	renew(-time.Second)
 	if got := take(t, db, "c", shards, time.Hour, 0); len(got) != 1 || got[0].Epoch != 3 {
 		t.Errorf("c took %v after the delay", got)
 	}
@@ -405,6 +416,147 @@ func operations(t *testing.T, db *store.DB) {
 	err := db.Read(t.Context(), func(tx *store.Tx) error { _, err := tx.Op(t.Context(), op.UUID); return err })
 	if !fault.Is(err, fault.NotFound) {
 		t.Errorf("the operation of a deleted node: %v", err)
+	}
+}
+
+// insertOp adds an operation with one step on n.
+func insertOp(t *testing.T, db *store.DB, n *node.Node, args node.Object) (*store.Op, *store.OpStep) {
+	t.Helper()
+	op := &store.Op{UUID: uuid.NewString(), Root: n.Root(), Node: n.UUID, Lease: n.Lease, Kind: "clean", State: store.OpRunning}
+	row := &store.OpStep{Node: n.UUID, Interface: node.Power, Step: "power_on", State: store.StepPlanned, Args: args}
+	write(t, db, func(ctx context.Context, tx *store.Tx) error { return tx.InsertOp(ctx, op, []*store.OpStep{row}) })
+	return op, row
+}
+
+func closed(t *testing.T, db *store.DB) {
+	n := newNode("n")
+	insert(t, db, n)
+	op, row := insertOp(t, db, n, nil)
+	op.State, op.Ended = store.OpDone, time.Unix(3, 0).UTC()
+	write(t, db, func(ctx context.Context, tx *store.Tx) error { return tx.SaveOp(ctx, op) })
+	for what, save := range map[string]func(ctx context.Context, tx *store.Tx) error{
+		"the operation": func(ctx context.Context, tx *store.Tx) error { return tx.SaveOp(ctx, op) },
+		"a step":        func(ctx context.Context, tx *store.Tx) error { return tx.SaveStep(ctx, row) },
+	} {
+		if err := tryWrite(t, db, save); !fault.Is(err, fault.Lost) {
+			t.Errorf("saving %s after its end: %v", what, err)
+		}
+	}
+}
+
+func words(t *testing.T, db *store.DB) {
+	n := newNode("n")
+	insert(t, db, n)
+	op, _ := insertOp(t, db, n, nil)
+	control := func() string {
+		var refs []store.OpRef
+		write(t, db, func(ctx context.Context, tx *store.Tx) (err error) {
+			refs, err = tx.OpenOpRefs(ctx, []int{n.Lease})
+			return err
+		})
+		if len(refs) != 1 || refs[0].UUID != op.UUID || refs[0].ID != op.ID {
+			t.Fatalf("open operations: %v", refs)
+		}
+		return refs[0].Control
+	}
+	for _, s := range []struct {
+		say, hear, want string
+	}{{say: "resume", want: "resume"}, {hear: "unhold", want: "resume"}, {hear: "resume"}, {say: "unhold", want: "unhold"}, {say: "abort", want: "abort"}, {say: "resume", want: "abort"}} {
+		write(t, db, func(ctx context.Context, tx *store.Tx) error {
+			if s.hear != "" {
+				return tx.HeardOp(ctx, op, s.hear)
+			}
+			stale := *op
+			return tx.ControlOp(ctx, &stale, s.say)
+		})
+		if got := control(); got != s.want {
+			t.Errorf("after %+v the word is %q", s, got)
+		}
+	}
+	op.Control = ""
+	write(t, db, func(ctx context.Context, tx *store.Tx) error { return tx.SaveOp(ctx, op) })
+	if got := control(); got != "abort" {
+		t.Errorf("saving the operation as it was read before made the word %q", got)
+	}
+}
+
+func secretArgs(t *testing.T, db *store.DB) {
+	n := newNode("n")
+	insert(t, db, n)
+	args := node.Object{"user": "u", "password": "s3cret", "settings": []any{node.Object{"name": "AdminPassword", "value": "pw"}, node.Object{"name": "Boot", "value": "uefi"}}}
+	op, row := insertOp(t, db, n, args)
+	if row.Args["password"] != "s3cret" {
+		t.Errorf("the caller's arguments became %v", row.Args)
+	}
+	masked := node.Object{"user": "u", "password": node.Masked, "settings": []any{
+		node.Object{"name": "AdminPassword", "value": node.Masked}, node.Object{"name": "Boot", "value": "uefi"},
+	}}
+	row.State = store.StepIntent
+	write(t, db, func(ctx context.Context, tx *store.Tx) error { return tx.SaveStep(ctx, row) })
+	write(t, db, func(ctx context.Context, tx *store.Tx) error {
+		got, err := tx.Steps(ctx, op.ID)
+		if err != nil {
+			return err
+		}
+		if d := cmp.Diff(masked, got[0].Args); d != "" || got[0].State != store.StepIntent {
+			t.Errorf("step is %s, arguments (-want +got):\n%s", got[0].State, d)
+		}
+		err = tx.UnsealSteps(ctx, op, got)
+		if d := cmp.Diff(args, got[0].Args); d != "" {
+			t.Errorf("unsealed (-want +got):\n%s", d)
+		}
+		return err
+	})
+}
+
+func moved(t *testing.T, db *store.DB) {
+	host := newNode("host")
+	insert(t, db, host)
+	child := newNode("child")
+	child.Parent = host.UUID
+	insert(t, db, child)
+	op, row := insertOp(t, db, child, nil)
+	old := store.Fence{Shard: host.Lease, Owner: "a", Epoch: 1}
+	shards, err := db.PrepareLeases(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	take(t, db, "a", shards, time.Hour, 0)
+	move := func(child *node.Node) error {
+		return tryWrite(t, db, func(ctx context.Context, tx *store.Tx) error {
+			h, err := tx.NodeForUpdate(ctx, "host")
+			if err != nil {
+				return err
+			}
+			if err := tx.SaveNode(ctx, child); err != nil {
+				return err
+			}
+			h.ConductorGroup = "rack-2"
+			host.Lease = h.Lease
+			return tx.SaveNode(ctx, h)
+		})
+	}
+	held := get(t, db, "child")
+	held.Reservation = "conductor-1"
+	if err := move(held); !fault.Is(err, fault.Locked) {
+		t.Errorf("a move while a conductor works on a child: %v", err)
+	}
+	if err := db.WriteFenced(t.Context(), old, func(tx *store.Tx) error { return tx.SaveStep(t.Context(), row) }); err != nil {
+		t.Errorf("a write before the move: %v", err)
+	}
+	if err := move(get(t, db, "child")); err != nil {
+		t.Fatal(err)
+	}
+	shard := get(t, db, "host").Lease
+	write(t, db, func(ctx context.Context, tx *store.Tx) error {
+		got, err := tx.Op(ctx, op.UUID)
+		if err == nil && got.Lease != shard {
+			t.Errorf("the operation lies in shard %d", got.Lease)
+		}
+		return err
+	})
+	if err := db.WriteFenced(t.Context(), old, func(tx *store.Tx) error { return tx.SaveStep(t.Context(), row) }); !fault.Is(err, fault.Lost) {
+		t.Errorf("a write under the lease of the old shard: %v", err)
 	}
 }
 
