@@ -77,17 +77,22 @@ func New(o Options) *cobra.Command {
 	return root
 }
 
+// ours marks the commands of this package, which take the flags for clients.
+const ours = "riser:client"
+
+// foreign reports whether cmd is one that the program has added to those of this package.
+func foreign(cmd *cobra.Command) bool {
+	for cmd.HasParent() && cmd.Parent().HasParent() {
+		cmd = cmd.Parent()
+	}
+	_, known := cmd.Annotations[ours]
+	return cmd.HasParent() && !known && cmd.Name() != "help" && !strings.HasPrefix(cmd.Name(), cobra.ShellCompRequestCmd)
+}
+
 // keepFlags checks the flags for clients before a command runs, and keeps them from the commands that are added to root after this.
 func (a *app) keepFlags(root *cobra.Command) {
-	clients := map[*cobra.Command]bool{root: true}
 	for _, c := range root.Commands() {
-		clients[c] = true
-	}
-	foreign := func(cmd *cobra.Command) bool {
-		for cmd.HasParent() && cmd.Parent() != root {
-			cmd = cmd.Parent()
-		}
-		return !clients[cmd] && cmd.Name() != "help" && cmd.Name() != cobra.ShellCompRequestCmd && cmd.Name() != cobra.ShellCompNoDescRequestCmd
+		c.Annotations = map[string]string{ours: ""}
 	}
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		if !foreign(cmd) {
@@ -128,7 +133,7 @@ func Execute(ctx context.Context, root *cobra.Command) int {
 	for line := range strings.SplitSeq(printable(err.Error(), true), "\n") {
 		fmt.Fprintf(stderr, "%s: %s\n", root.Name(), line)
 	}
-	if text := hint(cmd, err); text != "" {
+	if text := hint(cmd, err); text != "" && !foreign(cmd) {
 		fmt.Fprintln(stderr, text)
 	}
 	return Failed

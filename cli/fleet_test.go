@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -57,6 +58,10 @@ func newFleet() *fleet {
 	f.lists["/v1/drivers"] = []object{{"name": "redfish", "hosts": []any{"c-1", "c-2"}, "type": "dynamic"}}
 	f.lists["/v1/conductors"] = []object{{"hostname": "c-1", "conductor_group": "", "alive": true}, {"hostname": "c-2", "conductor_group": "lab", "alive": false}}
 	f.lists["/v1/shards"] = []object{{"name": "a", "count": 2}}
+	f.lists["/compute/v2.1/os-services"] = []object{
+		{"id": id(70), "host": "cmp1", "state": "up", "status": "enabled", "updated_at": "2026-11-20T10:00:00.123456", "disabled_reason": nil, "riser:refused": nil},
+	}
+	f.lists["/compute/v2.1/os-hypervisors"] = []object{{"id": "cmp1", "hypervisor_hostname": "cmp1", "state": "up", "status": "enabled", "hypervisor_type": "libvirt"}}
 	f.routes()
 	return f
 }
@@ -215,7 +220,7 @@ func (f *fleet) list(w http.ResponseWriter, r *http.Request, path, key string) {
 		}
 		keep := true
 		for k, want := range q {
-			if v, ok := o[k]; ok && fmt.Sprint(v) != want[0] {
+			if v, ok := o[k]; ok && !matches(path, k, fmt.Sprint(v), want[0]) {
 				keep = false
 			}
 		}
@@ -224,6 +229,15 @@ func (f *fleet) list(w http.ResponseWriter, r *http.Request, path, key string) {
 		}
 	}
 	answer(w, http.StatusOK, object{key: items})
+}
+
+// matches reports whether a value passes a filter, which is a regular expression for the names of instances, as in Nova.
+func matches(path, key, value, want string) bool {
+	if key == "name" && strings.HasPrefix(path, "/compute") {
+		ok, err := regexp.MatchString(want, value)
+		return err == nil && ok
+	}
+	return value == want
 }
 
 func cut(o object, fields string) object {
@@ -480,6 +494,8 @@ func (f *fleet) instances() {
 		object{"host": "cmp1", "filter": "", "reason": "it could be taken"},
 		object{"host": "cmp2", "filter": "remote_managed", "reason": "it has no free function", "details": []string{"0000:82:00.0: all 4 are claimed"}},
 	}})
+	f.serve("/compute/v2.1/os-services", "services", "service")
+	f.serve("/compute/v2.1/os-hypervisors", "hypervisors", "hypervisor")
 	f.says("GET /networking/v2.0/ports/{ref}/explain", object{"hops": []any{
 		object{"name": "port", "ok": true, "text": "bound to host cmp1"}, object{"name": "card", "ok": false, "text": "card MT1 is no child of cmp1's node"},
 	}})

@@ -87,7 +87,7 @@ func (f *follower) tell(ctx context.Context, n *client.Node) {
 			continue
 		}
 		f.told[key] = true
-		line := fmt.Sprintf("  %-*s  %-*s  %s  %6s", nodes, printable(s.Label(), false), steps, printable(s.Name(), false), f.a.paint(painted(s.State), fmt.Sprintf("%-7s", s.State)), took(s.Took()))
+		line := fmt.Sprintf("  %-*s  %-*s  %s  %6s", nodes, printable(s.Label(), false), steps, printable(s.Name(), false), f.a.paint(painted(s.State), fmt.Sprintf("%-7s", s.State)), duration(s.Took()))
 		if s.Error != "" {
 			line += "  " + printable(s.Error, false)
 		}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -23,7 +24,7 @@ func (a *app) part(use, short, path, key string, columns []column) *cobra.Comman
 			if err := c.Do(ctx, http.MethodGet, nodeURL(args[0], path), nil, &raw); err != nil {
 				return cannot(what, err)
 			}
-			return a.show(nil, raw)
+			return a.showAll(raw)
 		}
 		items, err := client.List[json.RawMessage](ctx, c, nodeURL(args[0], path), key, 0)
 		if err != nil {
@@ -47,7 +48,7 @@ func (a *app) told(use, short, what string, request func(args []string) (method,
 
 func (a *app) history() *cobra.Command {
 	return a.part("history NODE", "Show the history of node", "/history?detail=true", "history", []column{
-		{title: "TIME", path: "created_at"}, {title: "SEVERITY", path: "severity"}, {title: "STATE", path: "state", paint: painted}, {title: "EVENT", path: "event"},
+		{title: "TIME (UTC)", path: "created_at", show: moment}, {title: "SEVERITY", path: "severity"}, {title: "STATE", path: "state", paint: painted}, {title: "EVENT", path: "event"},
 	})
 }
 
@@ -72,7 +73,7 @@ func (a *app) traits() *cobra.Command {
 		return a.list([]column{{title: "TRAIT", path: "trait"}}, objects)
 	})}
 	add := &cobra.Command{Use: "add NODE TRAIT...", Short: "Add traits to a node", RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
-		return a.eachTrait(ctx, c, http.MethodPut, "add", args)
+		return a.eachTrait(ctx, c, http.MethodPut, "add trait %s to node %s", args)
 	})}
 	remove := &cobra.Command{Use: "remove NODE [TRAIT]...", Short: "Remove traits from a node"}
 	all := remove.Flags().Bool("all", false, "remove all of its traits")
@@ -84,7 +85,7 @@ func (a *app) traits() *cobra.Command {
 			err := c.Do(ctx, http.MethodDelete, nodeURL(args[0], "/traits"), nil, nil)
 			return cannot("remove the traits of node "+args[0], err)
 		}
-		return a.eachTrait(ctx, c, http.MethodDelete, "remove", args)
+		return a.eachTrait(ctx, c, http.MethodDelete, "remove trait %s from node %s", args)
 	})
 	return group("traits", "Traits of a node", list, add, remove)
 }
@@ -93,7 +94,7 @@ func (a *app) traits() *cobra.Command {
 func (a *app) eachTrait(ctx context.Context, c *client.Client, method, what string, args []string) error {
 	return each(args[1:], func(trait string) error {
 		err := c.Do(ctx, method, nodeURL(args[0], "/traits/"+url.PathEscape(trait)), nil, nil)
-		return cannot(what+" trait "+trait+" of node "+args[0], err)
+		return cannot(fmt.Sprintf(what, trait, args[0]), err)
 	})
 }
 
@@ -206,7 +207,8 @@ func (a *app) listOperations(list []json.RawMessage) error {
 			return fmt.Errorf("the answer is not the JSON that was expected: %w", err)
 		}
 		rows = append(rows, []string{
-			op.UUID, printable(op.Kind, false), a.state(op.State), op.CreatedAt.UTC().Format("2006-01-02 15:04:05"), duration(op.Took()), printable(brief(op.Error), false),
+			op.UUID, printable(op.Kind, false), a.state(op.State), op.CreatedAt.UTC().Format(time.DateTime), duration(op.Took()),
+			printable(brief(short(op.Error)), false),
 		})
 	}
 	a.table([]string{"OPERATION", "KIND", "STATE", "ASKED (UTC)", "TOOK", "ERROR"}, rows)
@@ -232,4 +234,24 @@ func (a *app) operation(op *client.Operation) {
 		})
 	}
 	a.table([]string{"STEP", "NODE", "RUNS", "STATE", "ATTEMPT", "TOOK", "REMARK"}, rows)
+}
+
+// short cuts a text that the object itself shows whole.
+func short(s string) string {
+	const most = 80
+	if r := []rune(s); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return s
+}
+
+// moment writes a time of the API to the second, in UTC. Nova leaves out the zone, which is UTC.
+func moment(v any) string {
+	text, _ := v.(string)
+	for _, form := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999"} {
+		if t, err := time.Parse(form, text); err == nil {
+			return t.UTC().Format(time.DateTime)
+		}
+	}
+	return brief(v)
 }

@@ -153,15 +153,8 @@ func (a *app) writer() table.Writer {
 
 // show writes one object: as a table of its fields that are not empty, those in front first, or whole as JSON or YAML.
 func (a *app) show(front []string, raw json.RawMessage) error {
-	format, err := a.format()
-	if err != nil {
-		return err
-	}
-	if format != "table" {
-		return a.data(format, raw)
-	}
-	o, err := readObject(raw)
-	if err != nil {
+	o, err := a.shown(raw)
+	if err != nil || o == nil {
 		return err
 	}
 	names := slices.Clone(front)
@@ -170,14 +163,34 @@ func (a *app) show(front []string, raw json.RawMessage) error {
 			names = append(names, name)
 		}
 	}
+	a.fields(o, slices.DeleteFunc(names, func(name string) bool { return empty(name, o[name]) }))
+	return nil
+}
+
+// showAll is show for a small object, of which an empty field says something, too.
+func (a *app) showAll(raw json.RawMessage) error {
+	o, err := a.shown(raw)
+	if err == nil && o != nil {
+		a.fields(o, keys(o))
+	}
+	return err
+}
+
+// shown writes an object as JSON or YAML, or returns it to be written as a table.
+func (a *app) shown(raw json.RawMessage) (object, error) {
+	if format, err := a.format(); err != nil || format != "table" {
+		return nil, a.data(format, raw)
+	}
+	return readObject(raw)
+}
+
+// fields writes a table of these fields.
+func (a *app) fields(o object, names []string) {
 	t := a.writer()
 	for _, name := range names {
-		if v := o[name]; !empty(name, v) {
-			t.AppendRow(table.Row{a.paint(bold, name), printable(long(v), true)})
-		}
+		t.AppendRow(table.Row{a.paint(bold, name), printable(long(o[name]), true)})
 	}
 	fmt.Fprintln(a.out(), t.Render())
-	return nil
 }
 
 func readObject(raw json.RawMessage) (object, error) {
@@ -285,12 +298,18 @@ func pairsOf(o object) string {
 func long(v any) string {
 	switch v := v.(type) {
 	case object:
+		if len(v) == 0 {
+			return "-"
+		}
 		lines := make([]string, 0, len(v))
 		for _, k := range keys(v) {
 			lines = append(lines, k+": "+brief(v[k]))
 		}
 		return strings.Join(lines, "\n")
 	case []any:
+		if len(v) == 0 {
+			return "-"
+		}
 		lines := make([]string, len(v))
 		for i, e := range v {
 			lines[i] = brief(e)

@@ -77,7 +77,7 @@ func (a *app) verb(v verb) *cobra.Command {
 	if v.takes&takesSteps != 0 {
 		cmd.Long = v.short + ". The steps run in their order; one that runs on child nodes runs on all of them side by side."
 		cmd.Example = "  riser node " + v.name + " host-1 --step power.power_on --children \\\n" +
-			"    --step management.set_boot_device --only dpu-1 --arg boot_device=pxe --wait"
+			"    --step management.set_boot_device --only dpu-1 --arg device=pxe --wait"
 		f.StringVar(&r.p.Runbook, "runbook", "", "run the steps of this `runbook`")
 		f.BoolVar(&r.p.DisableRamdisk, "disable-ramdisk", false, "run the steps without the node's agent")
 	}
@@ -181,7 +181,7 @@ func (a *app) plan(ctx context.Context, c *client.Client, ref string, r *request
 			what = "skipped: " + s.Skipped
 		}
 		rows = append(rows, []string{
-			fmt.Sprint(s.Seq + 1), printable(label, false), printable(string(s.Interface)+"."+s.Step, false), printable(brief(object(s.Args)), false),
+			fmt.Sprint(s.Seq + 1), printable(label, false), printable(string(s.Interface)+"."+s.Step, false), printable(brief(s.Args), false),
 			printable(brief(what), false),
 		})
 	}

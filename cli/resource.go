@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -36,6 +37,7 @@ type lookUp uint8
 const (
 	notNeeded lookUp = iota // the API takes names in place of UUIDs
 	byFilter                // in the list that is filtered by the name
+	byPattern               // in the list that is filtered by a regular expression for the name
 	inAll                   // in the whole list, which is short
 )
 
@@ -252,8 +254,11 @@ func (a *app) resolve(ctx context.Context, c *client.Client, r *resource, ref st
 		return ref, nil
 	}
 	query := url.Values{}
-	if r.lookUp == byFilter {
+	switch r.lookUp {
+	case byFilter:
 		query.Set("name", ref)
+	case byPattern:
+		query.Set("name", "^"+regexp.QuoteMeta(ref)+"$")
 	}
 	type named struct{ ID, Name string }
 	list, err := client.List[named](ctx, c, r.path+suffix(query), r.key, 0)
@@ -330,7 +335,7 @@ func (a *app) unsetting(r *resource) *cobra.Command {
 	return cmd
 }
 
-// change changes an object as the form says, and shows it.
+// change changes an object as the form says, and shows it to programs.
 func (a *app) change(ctx context.Context, c *client.Client, r *resource, ref string, f *form, p purpose) error {
 	var body any
 	method := http.MethodPatch
@@ -358,7 +363,11 @@ func (a *app) change(ctx context.Context, c *client.Client, r *resource, ref str
 	if err != nil {
 		return err
 	}
-	return a.show(r.front, raw)
+	if format, err := a.format(); err != nil || format != "table" {
+		return a.data(format, raw)
+	}
+	a.say("%s %s: changed", r.noun(), ref)
+	return nil
 }
 
 func (a *app) deleting(r *resource) *cobra.Command {

@@ -66,7 +66,7 @@ func took(d time.Duration) string {
 
 // duration is took for the cell of a table.
 func duration(d time.Duration) string {
-	if d == 0 {
+	if d < time.Millisecond {
 		return "-"
 	}
 	return took(d)

@@ -48,7 +48,7 @@ func (c *Client) CreateNetwork(ctx context.Context, fields node.Object) (*Networ
 	return create[Network](ctx, c, "/networking/v2.0/networks", "network", fields)
 }
 
-// CreateSubnet makes a subnet with these fields of the API; network_id, ip_version and cidr are required.
+// CreateSubnet makes a subnet with these fields of the API; network_id and cidr are required, and ip_version by Neutron.
 func (c *Client) CreateSubnet(ctx context.Context, fields node.Object) (*Subnet, error) {
 	return create[Subnet](ctx, c, "/networking/v2.0/subnets", "subnet", fields)
 }

@@ -17,7 +17,8 @@ type Server struct {
 	Status string       `json:"status"` // BUILD, ACTIVE, SHUTOFF, ERROR ...
 	Host   string       `json:"OS-EXT-SRV-ATTR:host"`
 	Task   string       `json:"OS-EXT-STS:task_state"`
-	Fault  *ServerFault `json:"fault"` // why the status is ERROR
+	Waits  string       `json:"riser:waits_for"` // what it waits for
+	Fault  *ServerFault `json:"fault"`           // why the status is ERROR
 }
 
 // ServerFault says what went wrong with a server.
