@@ -322,10 +322,10 @@ func TestPatchNodeRefuses(t *testing.T) {
 		many = append(many, patch("add", "/extra/a", 1))
 	}
 	on := func(ref string, status int, says string, ops ...any) refusal {
-		return refusal{"", http.MethodPatch, "/v1/nodes/" + ref, list(ops), status, says}
+		return refusal{"", http.MethodPatch, "/v1/nodes/" + ref, ops, status, says}
 	}
 	old := func(version string, status int, says string, ops ...any) refusal {
-		return refusal{version, http.MethodPatch, "/v1/nodes/n", list(ops), status, says}
+		return refusal{version, http.MethodPatch, "/v1/nodes/n", ops, status, says}
 	}
 	s.refuses(t, map[string]refusal{
 		"no list":                             {"", "PATCH", "/v1/nodes/n", obj{}, 400, "cannot be read as JSON"},
