@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,8 +12,8 @@ import (
 	"github.com/riser-project/riser/ovsdb"
 )
 
-// probe spaces out the transactions by which the agent learns what ovn-controller has plugged: each change of any row is a reason to ask again
-// for every port, so asking takes at most a fifth of the time.
+// probe spaces out the looks at what ovn-controller has plugged: each change of any row is a reason to look at every port again, and that takes at
+// most a fifth of the time.
 type probe struct {
 	started time.Time
 	next    time.Time
@@ -29,7 +30,7 @@ func (p *probe) end() {
 	}
 }
 
-// wait returns how long the next question has to wait.
+// wait returns how long the next look has to wait.
 func (p *probe) wait() time.Duration { return max(0, p.next.Sub(p.started)) }
 
 // observe says how far ovn-controller is with an order that it carries out itself, and clears the way for it.
@@ -41,34 +42,51 @@ func (r *reconciler) observe(ctx context.Context, s *scene, o order) (wire.PortS
 		}
 	}
 	r.probe.asked = true
-	// What riser's own agent plugged before is in OVN's way; and what OVN plugged is told as what is left alone.
-	_, err := r.vswitch.Unplug(ctx, o.Port, o.Generation)
-	var other *ovsdb.ForeignError
-	if err != nil && !errors.As(err, &other) {
+	there, err := r.vswitch.InterfacesOf(o.Port)
+	if err != nil {
 		return wire.PortStatus{}, 0, err
 	}
-	byOVN := other != nil && strings.HasPrefix(other.Owner, "ovn")
-	switch {
-	case other != nil && !byOVN:
-		return wire.PortStatus{}, 0, err
-	case o.Action == wire.Unplug && other == nil:
-		return statusOf(o, wire.Unplugged, ""), 0, nil
-	case o.Action == wire.Unplug:
-		return statusOf(o, wire.Waiting, fmt.Sprintf("ovn-controller to unplug %s", other.Name)), retry, nil
-	case s.hindered[o.Port] != nil:
-		why := s.hindered[o.Port]
-		return statusOf(o, why.state, why.reason), why.again, nil
+	if o.Action == wire.Unplug || slices.ContainsFunc(there, func(i ovsdb.Interface) bool { return !byOVN(i) }) {
+		// What riser's own agent plugged before is in OVN's way. That nothing is there any more, the database itself has to say.
+		_, err := r.vswitch.Unplug(ctx, o.Port, o.Generation)
+		var other *ovsdb.ForeignError
+		if err != nil && !(errors.As(err, &other) && !slices.ContainsFunc(there, isForeign)) {
+			return wire.PortStatus{}, 0, err
+		}
+		there = slices.DeleteFunc(there, func(i ovsdb.Interface) bool { return !byOVN(i) })
+		if o.Action == wire.Unplug && other != nil && len(there) == 0 {
+			return wire.PortStatus{}, retry, nil // it has come just now
+		}
+	}
+	if o.Action == wire.Unplug {
+		if len(there) == 0 {
+			return statusOf(o, wire.Unplugged, ""), 0, nil
+		}
+		return statusOf(o, wire.Waiting, "ovn-controller to unplug "+there[0].Name), 0, nil
+	}
+	status, after := r.compare(ctx, s, o, there)
+	return status, after, nil
+}
+
+// byOVN tells whether ovn-controller has plugged an interface.
+func byOVN(i ovsdb.Interface) bool { return strings.HasPrefix(i.Owner, "ovn") }
+
+// isForeign tells whether neither riser nor ovn-controller has plugged an interface.
+func isForeign(i ovsdb.Interface) bool { return i.Owner != "" && !byOVN(i) }
+
+// compare says whether what ovn-controller has plugged for a port is what was ordered.
+func (r *reconciler) compare(ctx context.Context, s *scene, o order, there []ovsdb.Interface) (wire.PortStatus, time.Duration) {
+	if why := s.hindered[o.Port]; why != nil {
+		return statusOf(o, why.state, why.reason), why.again
 	}
 	port := s.found[o.Port]
 	switch {
-	case other == nil:
-		return statusOf(o, wire.Waiting, fmt.Sprintf("ovn-controller to plug %s", port.Netdev)), retry, nil
-	case other.Name != port.Netdev:
-		return statusOf(o, wire.Failed, fmt.Sprintf("ovn-controller has plugged %s, and the representor of %s is %s", other.Name, port.Function, port.Netdev)), retry, nil
+	case len(there) == 0:
+		return statusOf(o, wire.Waiting, "ovn-controller to plug "+port.Netdev), 0
+	case there[0].Name != port.Netdev:
+		return statusOf(o, wire.Failed, fmt.Sprintf("ovn-controller has plugged %s, and the representor of %s is %s", there[0].Name, port.Function, port.Netdev)), 0
 	}
-	status := statusOf(o, wire.Plugged, r.address(ctx, o, port))
-	status.Representor = port.Netdev
-	return status, 0, nil
+	return r.opened(o, port, there[0], r.address(ctx, o, port))
 }
 
 // announce lets OVN's users find this chassis by the card's serial number. What else stands in ovn-cms-options stays.

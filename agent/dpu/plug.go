@@ -43,16 +43,22 @@ func (r *reconciler) plug(ctx context.Context, s *scene, o order) (wire.PortStat
 		}
 		have = ovsdb.Interface{}
 	}
+	status, after := r.opened(o, port, have, note)
+	return status, after, nil
+}
+
+// opened says how far an interface is that is in the bridge for an order, and when to look again.
+func (r *reconciler) opened(o order, port devlink.Port, have ovsdb.Interface, note string) (wire.PortStatus, time.Duration) {
 	status := statusOf(o, wire.Plugged, note)
-	status.Representor, status.Installed = port.Netdev, have.Installed
+	status.Representor = port.Netdev
 	if have.OFPort > 0 && have.Error == "" {
 		delete(r.unopened, o.Port)
-		return status, 0, nil
+		status.Installed = have.Installed
+		return status, 0
 	}
-	status.Installed = false
 	var after time.Duration
 	status.State, status.Reason, after = r.opening(o.Port, port.Netdev, have)
-	return status, after, nil
+	return status, after
 }
 
 // opening says how far ovs-vswitchd is with an interface that it has not opened, and when to look again. It needs some milliseconds, which are no
