@@ -108,12 +108,79 @@ func TestAHolderStopsItselfBeforeItsLeaseEnds(t *testing.T) {
 	}
 }
 
+func TestAShortLeaseLeavesAMargin(t *testing.T) {
+	h := shard.New(open(t), shard.Options{ID: "a", TTL: time.Second})
+	if err := h.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(h.Shards()); got != store.ShardsPerGroup {
+		t.Errorf("with leases of a second it may work in %d shards", got)
+	}
+}
+
+func TestWorkEndsWithItsLease(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	c := &clock{t: time.Now()}
+	h := shard.New(open(t), shard.Options{ID: "a", Now: c.now, TTL: time.Minute, Renew: time.Hour})
+	if err := h.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() { h.Run(ctx) })
+	f, done, _ := h.Begin(7)
+	defer done()
+	work, stop := h.Context(ctx, f)
+	defer stop()
+	ended, stopEnded := h.Context(ctx, f)
+	stopEnded()
+	<-ended.Done()
+	c.add(47 * time.Second)
+	if work.Err() != nil {
+		t.Fatal("the work was ended while the lease was good")
+	}
+	c.add(2 * time.Second)
+	start := time.Now()
+	select {
+	case <-work.Done():
+	case <-time.After(5 * time.Second):
+		t.Fatal("the work goes on without a lease")
+	}
+	if took := time.Since(start); took > time.Second || !fault.Is(context.Cause(work), fault.Lost) {
+		t.Errorf("it ended after %v because of %v", took, context.Cause(work))
+	}
+}
+
+func TestAHolderComesBackAfterASilenceThatNobodyUsed(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	db := open(t)
+	h := shard.New(db, shard.Options{ID: "a", TTL: 400 * time.Millisecond, Renew: 700 * time.Millisecond, Delay: time.Hour})
+	if err := h.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() { h.Run(ctx) })
+	waitFor(t, "the leases expire", func() bool { return len(h.Shards()) == 0 })
+	waitFor(t, "they are renewed", func() bool { return len(h.Shards()) == store.ShardsPerGroup })
+	if f, done, ok := h.Begin(3); ok {
+		defer done()
+		if f.Epoch != 1 {
+			t.Errorf("the lease has epoch %d", f.Epoch)
+		}
+	}
+}
+
 func TestRebalance(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	db := open(t)
 	opts := func(id string) shard.Options {
-		return shard.Options{ID: id, Renew: 5 * time.Millisecond, Delay: time.Millisecond}
+		return shard.Options{ID: id, Renew: 5 * time.Millisecond, Delay: time.Millisecond, TTL: time.Minute}
 	}
 	a := shard.New(db, opts("a"))
 	if err := a.Start(ctx); err != nil {
@@ -144,6 +211,9 @@ func TestRebalance(t *testing.T) {
 		if s == kept {
 			t.Error("new work may begin in a shard that is on its way to b")
 		}
+	}
+	if !a.Leaving(kept) {
+		t.Error("the work in the shard is not asked to come to a safe point")
 	}
 	done()
 	waitFor(t, "a gives away the rest", func() bool { return fault.Is(a.Check(f), fault.Lost) })
