@@ -11,7 +11,11 @@ import (
 func stepList(steps []node.Step, ranked string) []any {
 	list := make([]any, len(steps))
 	for i, s := range steps {
-		o := object{"interface": string(s.Interface), "step": s.Step, "args": s.Args}
+		args := s.Args
+		if args == nil {
+			args = object{}
+		}
+		o := object{"interface": string(s.Interface), "step": s.Step, "args": args}
 		switch ranked {
 		case "priority":
 			o["priority"] = float64(s.Priority)
