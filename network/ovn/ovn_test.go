@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/riser-project/riser/internal/sim/ovs"
-	"github.com/riser-project/riser/network"
 	"github.com/riser-project/riser/network/networktest"
 	"github.com/riser-project/riser/network/ovn"
 	"github.com/riser-project/riser/ovsdb"
@@ -122,5 +121,3 @@ func TestContract(t *testing.T) {
 		return networktest.Harness{Backend: l.backend, SetUp: l.setUp}
 	})
 }
-
-var _ network.Backend = (*ovn.Backend)(nil)
