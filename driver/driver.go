@@ -147,7 +147,8 @@ type Identifier interface {
 	Identity(ctx context.Context) (Identity, error)
 }
 
-// Raw sends a raw IPMI request (network function, command, data) and returns the answer's data without the completion code.
+// Raw sends a raw IPMI request (network function, command, data) and returns the answer's data without the completion code. One that the
+// hardware profile of the machine does not allow (RawList) is fault.Forbidden and is not sent.
 type Raw interface {
 	SendRaw(ctx context.Context, request []byte) ([]byte, error)
 }

@@ -8,6 +8,7 @@ package bluefield
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -61,6 +62,9 @@ func (d *Driver) Properties() []driver.Property {
 	}
 	list = append([]driver.Property(nil), list...)
 	for _, p := range d.ipmi.Properties() {
+		if p.Key == profileKey {
+			continue
+		}
 		p.Description = "For raw commands: " + p.Description
 		list = append(list, p)
 	}
@@ -96,9 +100,20 @@ func (d *Driver) Open(ctx context.Context, n *node.Node) (driver.Conn, error) {
 	}
 	c := &Conn{service: s, driver: d}
 	if d.hasIPMI(n.DriverInfo) {
-		return &rawConn{Conn: c, node: n}, nil
+		return &rawConn{Conn: c, node: d.rawNode(n)}, nil
 	}
 	return c, nil
+}
+
+// profileKey is the driver_info key of IPMI that says whose raw commands the machine may be sent.
+const profileKey = "ipmi_hardware_profile"
+
+// rawNode is n as the IPMI driver shall see it: what a card may be sent is no question of its driver_info.
+func (d *Driver) rawNode(n *node.Node) *node.Node {
+	seen := *n
+	seen.DriverInfo = maps.Clone(n.DriverInfo)
+	seen.DriverInfo[profileKey] = driver.BlueFieldRaw
+	return &seen
 }
 
 // VendorMethods lists none: everything is a step.

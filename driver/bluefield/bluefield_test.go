@@ -269,6 +269,9 @@ func TestRawCommandsGoOverIPMI(t *testing.T) {
 	if !ok {
 		t.Fatal("there are no raw commands")
 	}
+	if _, err := r.SendRaw(t.Context(), []byte{0x32, 0x66}); !fault.Is(err, fault.Forbidden) || !strings.Contains(err.Error(), `hardware profile "bluefield"`) {
+		t.Errorf("a reset to factory defaults: %v", err)
+	}
 	if _, err := r.SendRaw(t.Context(), []byte{0x32, 0x9b, 1, 1}); err != nil {
 		t.Error(err)
 	}

@@ -212,10 +212,11 @@ func (c *Conn) SetBootDevice(ctx context.Context, device string, persistent bool
 		c.Address(), device, got)
 }
 
-// SendRaw sends a raw command to the controller itself (LUN 0).
+// SendRaw sends a raw command to the controller itself (LUN 0). One that the hardware profile of the node does not allow is not sent, and is
+// fault.Forbidden.
 func (c *Conn) SendRaw(ctx context.Context, request []byte) ([]byte, error) {
-	if len(request) < 2 || request[0] > 0x3f || request[0]&1 == 1 {
-		return nil, fault.New(fault.Invalid, "a raw command is a network function (even, 0x00 to 0x3e), a command, and data")
+	if err := c.driver.raw.Check(c.session.set.profile, request); err != nil {
+		return nil, err
 	}
 	return c.session.send(ctx, driver.Command{Class: driver.Relative, Text: "raw " + driver.FormatRaw(request)}, request[0], request[1], request[2:])
 }

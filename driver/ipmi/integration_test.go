@@ -66,7 +66,7 @@ func TestOpenIPMIsBMCAgreesWithIpmitool(t *testing.T) {
 
 func TestRawAnswersAreThoseOfIpmitool(t *testing.T) {
 	b := lab.StartBMCs(t, 1)[0]
-	c := open(t, newDriver(), labNode(b, nil))
+	c := open(t, newDriver(), labNode(b, node.Object{"ipmi_hardware_profile": "bluefield"}))
 	for _, raw := range []string{"0x06 0x01", "0x00 0x01", "0x06 0x37", "0x0a 0x20"} {
 		want, err := b.Ipmitool(t, append([]string{"raw"}, strings.Fields(raw)...)...)
 		if err != nil {

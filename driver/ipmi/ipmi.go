@@ -21,6 +21,8 @@ type Options struct {
 	Attempt time.Duration // of one attempt at a reading or at logging in, of which there are three; 2 s
 	Allow   driver.Allow  // the addresses that may be spoken to; driver.AllowUnicast
 	Linger  time.Duration // how long a session is kept for the next connection after the last one was closed; 0 ends it at once
+
+	AllowRaw []driver.RawRule // raw commands that may be sent beyond those of driver.NewRawList
 }
 
 // attempts is how often a reading, or a step of logging in, is asked for: datagrams get lost.
@@ -29,6 +31,7 @@ const attempts = 3
 // Driver is the hardware type. It keeps the sessions that connections share, one for each controller.
 type Driver struct {
 	options Options
+	raw     driver.RawList
 
 	mu       sync.Mutex
 	sessions map[settings]*session
@@ -46,7 +49,7 @@ func New(o Options) *Driver {
 	if o.Allow == nil {
 		o.Allow = driver.AllowUnicast
 	}
-	return &Driver{options: o, sessions: map[settings]*session{}, suites: map[string]bool{}}
+	return &Driver{options: o, raw: driver.NewRawList(o.AllowRaw...), sessions: map[settings]*session{}, suites: map[string]bool{}}
 }
 
 // Name returns "ipmi".
@@ -76,13 +79,13 @@ func (d *Driver) Properties() []driver.Property { return properties }
 
 // Validate checks driver_info.
 func (d *Driver) Validate(info node.Object) error {
-	_, err := parse(info)
+	_, err := d.parse(info)
 	return err
 }
 
 // Address returns "ipmi://host:port".
 func (d *Driver) Address(info node.Object) string {
-	s, err := parse(info)
+	s, err := d.parse(info)
 	if err != nil {
 		return ""
 	}
@@ -91,7 +94,7 @@ func (d *Driver) Address(info node.Object) string {
 
 // Open logs in, or shares the session of another connection with the same settings.
 func (d *Driver) Open(ctx context.Context, n *node.Node) (driver.Conn, error) {
-	set, err := parse(n.DriverInfo)
+	set, err := d.parse(n.DriverInfo)
 	if err != nil {
 		return nil, err
 	}
@@ -180,6 +183,6 @@ func (d *Driver) VendorMethods(implementation string) []driver.VendorMethod {
 	}
 	return []driver.VendorMethod{
 		{Name: "bmc_reset", Description: "Restart the controller. Argument warm: true or false.", Methods: []string{http.MethodPost}, Async: true},
-		{Name: "send_raw", Description: `Send a raw command. Argument raw_bytes: "0x00 0x01".`, Methods: []string{http.MethodPost}, Async: true},
+		{Name: "send_raw", Description: `Send a raw command that the node's hardware profile allows. Argument raw_bytes: "0x00 0x01".`, Methods: []string{http.MethodPost}, Async: true},
 	}
 }

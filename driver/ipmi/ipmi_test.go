@@ -195,7 +195,8 @@ func TestIdentityAndSensors(t *testing.T) {
 // The specification's own story: open the card's access, update, close it again, by raw commands.
 func TestRawCommandsOfACard(t *testing.T) {
 	m := server(t, bmc.Options{}).Cards[0]
-	c := open(t, newDriver(), nodeOf(m, nil))
+	d := ipmi.New(ipmi.Options{Timeout: 5 * time.Second, Attempt: 3 * time.Second, AllowRaw: []driver.RawRule{{Profile: "bluefield", NetFn: 0x32, Command: 0x01}}})
+	c := open(t, d, nodeOf(m, node.Object{"ipmi_hardware_profile": "bluefield"}))
 	for _, step := range []struct {
 		request, answer []byte
 	}{
@@ -219,11 +220,31 @@ func TestRawCommandsOfACard(t *testing.T) {
 		"data that is wrong":     {[]byte{0x32, 0x9b, 99, 0}, fault.Invalid, "completion code 0xcc"},
 		"no command":             {[]byte{0x32}, fault.Invalid, "a raw command is"},
 		"an answer's function":   {[]byte{0x33, 0x9a}, fault.Invalid, "a raw command is"},
+		"one not on the list":    {[]byte{0x32, 0x66}, fault.Forbidden, "--allow-raw"},
 	} {
 		if _, err := c.SendRaw(t.Context(), tt.request); !fault.Is(err, tt.kind) || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// A command that is not on the list of the node's hardware profile never leaves.
+func TestRawCommandsThatAProfileDoesNotAllow(t *testing.T) {
+	m := server(t, bmc.Options{}).Cards[0]
+	c := open(t, newDriver(), nodeOf(m, nil))
+	_, err := c.SendRaw(t.Context(), []byte{0x32, 0x9b, 1, 1})
+	_, called := c.CallVendor(t.Context(), "send_raw", "POST", node.Object{"raw_bytes": "0x32 0x9b 0x01 0x01"})
+	for how, err := range map[string]error{"step": err, "vendor passthru": called} {
+		if !fault.Is(err, fault.Forbidden) || !strings.Contains(err.Error(), `hardware profile "generic"`) || !strings.Contains(err.Error(), "--allow-raw") {
+			t.Errorf("%s: %v", how, err)
+		}
+	}
+	wantSent(t, m)
+	d := ipmi.New(ipmi.Options{AllowRaw: []driver.RawRule{{Profile: "acme", NetFn: 0x32, Command: 0x9b}}})
+	if _, err := open(t, d, nodeOf(m, node.Object{"ipmi_hardware_profile": "acme"})).SendRaw(t.Context(), []byte{0x32, 0x9b, 1, 1}); err != nil {
+		t.Errorf("an operator's own profile: %v", err)
+	}
+	wantSent(t, m, "0x32 0x9b: 01 01")
 }
 
 func TestVendorMethods(t *testing.T) {
@@ -338,8 +359,8 @@ func TestValidateNamesEveryFault(t *testing.T) {
 		"all keys":         {info: node.Object{"ipmi_address": "bmc-1.example", "ipmi_port": 6230, "ipmi_username": "u", "ipmi_password": "p", "ipmi_priv_level": "operator", "ipmi_cipher_suite": "17", "ipmi_protocol_version": "2.0", "ipmi_bridging": "no", "ipmi_force_boot_device": true, "ipmi_disable_boot_timeout": "True", "ipmi_terminal_port": "8023"}},
 		"nothing":          {want: []string{"ipmi_address is missing"}},
 		"several at once": {
-			info: node.Object{"ipmi_address": "http://x", "ipmi_port": "70000", "ipmi_priv_level": "ROOT", "ipmi_cipher_suite": 0, "ipmi_protocol_version": "1.5", "ipmi_bridging": "single", "ipmi_password": strings.Repeat("hunter2", 4), "ipmi_username": strings.Repeat("u", 17), "ipmi_hex_kg_key": strings.Repeat("00", 20), "ipmi_force_boot_device": "perhaps"},
-			want: []string{"ipmi_address must", "ipmi_port", "ipmi_priv_level", "ipmi_cipher_suite 0", "ipmi_protocol_version", "ipmi_bridging", "ipmi_password is longer", "ipmi_username is longer", "ipmi_hex_kg_key", "ipmi_force_boot_device"},
+			info: node.Object{"ipmi_address": "http://x", "ipmi_port": "70000", "ipmi_priv_level": "ROOT", "ipmi_cipher_suite": 0, "ipmi_protocol_version": "1.5", "ipmi_bridging": "single", "ipmi_password": strings.Repeat("hunter2", 4), "ipmi_username": strings.Repeat("u", 17), "ipmi_hex_kg_key": strings.Repeat("00", 20), "ipmi_force_boot_device": "perhaps", "ipmi_hardware_profile": "acme"},
+			want: []string{"ipmi_address must", "ipmi_port", "ipmi_priv_level", "ipmi_cipher_suite 0", "ipmi_protocol_version", "ipmi_bridging", "ipmi_password is longer", "ipmi_username is longer", "ipmi_hex_kg_key", "ipmi_force_boot_device", "ipmi_hardware_profile is not one of bluefield, generic"},
 		},
 	}
 	for name, tt := range tests {

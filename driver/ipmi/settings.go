@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,6 +26,7 @@ var properties = []driver.Property{
 	{Key: "ipmi_bridging", Description: "no. Bridged controllers are not supported."},
 	{Key: "ipmi_force_boot_device", Description: "true when the controller forgets its boot device at each boot. It is set before each boot then."},
 	{Key: "ipmi_disable_boot_timeout", Description: "true (the default) to have the controller keep a boot device for longer than 60 s."},
+	{Key: "ipmi_hardware_profile", Description: "Whose raw commands the machine may be sent: generic (the default), bluefield, or one of --allow-raw."},
 	{Key: "ipmi_terminal_port", Description: "Accepted for compatibility: consoles need no port."},
 }
 
@@ -37,6 +39,7 @@ type settings struct {
 	privilege types.PrivilegeLevel
 	suite     types.CipherSuiteID // 0 for the default
 	keepBoot  bool
+	profile   string // whose raw commands may be sent
 }
 
 // The suites that authenticate, protect and encrypt what is sent (IPMI 2.0, table 22-20). All others are refused.
@@ -50,9 +53,9 @@ var privileges = map[string]types.PrivilegeLevel{
 func (s settings) address() string { return "ipmi://" + net.JoinHostPort(s.host, strconv.Itoa(s.port)) }
 
 // parse reads driver_info. The error names every fault.
-func parse(info node.Object) (settings, error) {
+func (d *Driver) parse(info node.Object) (settings, error) {
 	r := reader{info: info}
-	s := settings{host: r.text("ipmi_address"), port: 623, username: r.text("ipmi_username"), privilege: types.PrivilegeLevelAdministrator, keepBoot: true}
+	s := settings{host: r.text("ipmi_address"), port: 623, username: r.text("ipmi_username"), privilege: types.PrivilegeLevelAdministrator, keepBoot: true, profile: driver.GenericRaw}
 	if s.host == "" {
 		r.bad("ipmi_address is missing: it is the IP address or host name of the controller")
 	} else if _, err := netip.ParseAddr(s.host); err != nil && strings.ContainsAny(s.host, "/:@? \t\r\n") {
@@ -94,6 +97,12 @@ func parse(info node.Object) (settings, error) {
 	}
 	if info["ipmi_hex_kg_key"] != nil {
 		r.bad("ipmi_hex_kg_key is not supported: use a controller without a BMC key")
+	}
+	if profile := r.text("ipmi_hardware_profile"); profile != "" {
+		if known := d.raw.Profiles(); !slices.Contains(known, profile) {
+			r.bad("ipmi_hardware_profile is not one of %s; an operator makes another with --allow-raw", strings.Join(known, ", "))
+		}
+		s.profile = profile
 	}
 	r.flag("ipmi_force_boot_device", new(bool))
 	r.flag("ipmi_disable_boot_timeout", &s.keepBoot)
