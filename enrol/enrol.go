@@ -124,10 +124,14 @@ func (e *Enroller) HostBeat(ctx context.Context, name string, beat wire.Heartbea
 	return reply, err
 }
 
-// DPUReport takes what the agent on a card's own Linux reports. The error is fault.Invalid when it contradicts itself or names no usable
-// serial.
+// DPUReport takes what the agent on a card's own Linux reports. The error is fault.Invalid when it contradicts itself or names no usable serial, and
+// fault.Conflict when it names another card than the one the agent is known by: that is an alarm in the history of both cards' nodes.
 func (e *Enroller) DPUReport(ctx context.Context, serial string, r *wire.DPUReport) (wire.Reply, error) {
 	d, err := readDPU(serial, r)
+	var forged *forgedError
+	if errors.As(err, &forged) {
+		return wire.Reply{}, e.forged(ctx, forged)
+	}
 	if err != nil {
 		return wire.Reply{}, err
 	}
@@ -145,6 +149,30 @@ func (e *Enroller) DPUReport(ctx context.Context, serial string, r *wire.DPURepo
 		return wire.Reply{}, err
 	}
 	return reply, e.verify(ctx)
+}
+
+// forged writes a forged serial into the histories of the nodes concerned.
+func (e *Enroller) forged(ctx context.Context, forged *forgedError) error {
+	err := e.o.DB.Write(ctx, func(tx *store.Tx) error {
+		for _, serial := range []string{forged.named, forged.claimed} {
+			n, err := tx.NodeByCard(ctx, serial)
+			if fault.Is(err, fault.NotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if err := note(ctx, tx, n, "ERROR", forged.Error()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	e.o.Log.Error("a forged serial", "error", forged)
+	return fault.New(fault.Conflict, "%w", forged)
 }
 
 // DPUBeat extends the lease of a DPU. The agent is asked for a new report when riser does not know the one that it sent last.

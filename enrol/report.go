@@ -1,6 +1,7 @@
 package enrol
 
 import (
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -137,7 +138,7 @@ func readDPU(serial string, r *wire.DPUReport) (*store.DPU, error) {
 		return nil, invalid("DPU %s: %w: configure the agent with the serial that the host reads from the card's VPD", r.Chassis, err)
 	}
 	if trimmed != serial {
-		return nil, invalid("DPU %s reports card %s under the name of card %s", r.Chassis, trimmed, serial)
+		return nil, &forgedError{named: serial, claimed: trimmed, chassis: clip(r.Chassis)}
 	}
 	if r.Chassis == "" || len(r.Chassis) > 253 {
 		return nil, invalid("DPU of card %s: the chassis name must be the host name of its Linux", serial)
@@ -193,4 +194,11 @@ func serialsOf(lists ...[]*store.HostCard) []string {
 	}
 	slices.Sort(serials)
 	return slices.Compact(serials)
+}
+
+// forgedError is a DPU that reports a card which is not the one that it is known by.
+type forgedError struct{ named, claimed, chassis string }
+
+func (e *forgedError) Error() string {
+	return fmt.Sprintf("DPU %s, which is known as that of card %s, reports to be that of card %s", e.chassis, e.named, e.claimed)
 }

@@ -131,3 +131,31 @@ func (tx *Tx) DeleteOrder(ctx context.Context, port, card string) error {
 	_, err := tx.exec(ctx, "DELETE FROM orders WHERE port = ? AND card = ?", port, card)
 	return err
 }
+
+// OrderCounts counts the orders of each card, by serial.
+func (tx *Tx) OrderCounts(ctx context.Context) (map[string]int, error) {
+	counts := map[string]int{}
+	err := tx.each(ctx, "SELECT card, COUNT(*) FROM orders GROUP BY card", nil, func(rows *sql.Rows) error {
+		var card string
+		var n int
+		err := rows.Scan(&card, &n)
+		counts[card] = n
+		return err
+	})
+	return counts, err
+}
+
+// ClaimedFunctions counts the claims on each PF of a host, or of every host when it is empty, by host and the PF's address.
+func (tx *Tx) ClaimedFunctions(ctx context.Context, host string) (map[[2]string]int, error) {
+	w := &where{}
+	w.equal("host", host)
+	counts := map[[2]string]int{}
+	err := tx.each(ctx, "SELECT host, pf, COUNT(*) FROM claims"+w.sql()+" GROUP BY host, pf", w.args, func(rows *sql.Rows) error {
+		var key [2]string
+		var n int
+		err := rows.Scan(&key[0], &key[1], &n)
+		counts[key] = n
+		return err
+	})
+	return counts, err
+}

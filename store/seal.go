@@ -155,48 +155,69 @@ func (tx *Tx) setMeta(ctx context.Context, key, value string) error {
 // Mask returns o with each secret in it masked, at any depth, and whether there was one: values under a secret's key, the value of a setting
 // whose name is a secret's, and passwords in URLs. o is not changed.
 func Mask(o node.Object) (masked node.Object, secret bool) {
-	v, secret := mask(o)
-	masked, _ = v.(node.Object)
-	return masked, secret
+	var m masker
+	masked, _ = m.value(o).(node.Object)
+	return masked, len(m.found) > 0
 }
 
-func mask(v any) (masked any, secret bool) {
+// Secrets returns the texts that Mask hides in o.
+func Secrets(o node.Object) []string {
+	var m masker
+	m.value(o)
+	var texts []string
+	for _, v := range m.found {
+		if text, ok := v.(string); ok && text != node.Masked {
+			texts = append(texts, text)
+		}
+	}
+	return texts
+}
+
+// masker masks values and remembers what it found.
+type masker struct{ found []any }
+
+func (m *masker) value(v any) any {
 	switch v := v.(type) {
 	case node.Object:
-		if v == nil {
-			return v, false
-		}
-		return maskObject(v)
+		return m.object(v)
 	case []any:
 		list := make([]any, len(v))
 		for i, e := range v {
-			m, s := mask(e)
-			list[i], secret = m, secret || s
+			list[i] = m.value(e)
 		}
-		return list, secret
+		return list
 	case string:
-		u, err := url.Parse(v)
-		if err != nil || u.User == nil {
-			return v, false
-		}
-		if _, has := u.User.Password(); !has {
-			return v, false
-		}
-		return strings.Replace(v, u.User.String()+"@", url.User(u.User.Username()).String()+":"+node.Masked+"@", 1), true
+		return m.text(v)
 	}
-	return v, false
+	return v
 }
 
-func maskObject(o node.Object) (masked node.Object, secret bool) {
+func (m *masker) object(o node.Object) node.Object {
+	if o == nil {
+		return nil
+	}
 	name, _ := o["name"].(string)
-	masked = make(node.Object, len(o))
+	masked := make(node.Object, len(o))
 	for k, v := range o {
 		if (node.SecretKey(k) || k == "value" && node.SecretKey(name)) && v != nil && v != "" {
-			masked[k], secret = node.Masked, true
+			masked[k], m.found = node.Masked, append(m.found, v)
 			continue
 		}
-		m, s := mask(v)
-		masked[k], secret = m, secret || s
+		masked[k] = m.value(v)
 	}
-	return masked, secret
+	return masked
+}
+
+// text masks the password of a URL.
+func (m *masker) text(v string) string {
+	u, err := url.Parse(v)
+	if err != nil || u.User == nil {
+		return v
+	}
+	password, has := u.User.Password()
+	if !has {
+		return v
+	}
+	m.found = append(m.found, password)
+	return strings.Replace(v, u.User.String()+"@", url.User(u.User.Username()).String()+":"+node.Masked+"@", 1)
 }

@@ -433,4 +433,3 @@ func TestAnAgentTrustsTheServerOfItsTokenAlone(t *testing.T) {
 		t.Error("an agent speaks to a server of another authority")
 	}
 }
-
