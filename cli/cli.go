@@ -68,6 +68,7 @@ func New(o Options) *cobra.Command {
 	root.SetErr(o.Err)
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return Usagef("%w", err) })
+	root.SetHelpCommand(helpCommand(root))
 	a.flags.register(root.PersistentFlags())
 	root.AddCommand(a.nodes()...)
 	root.AddCommand(a.attachment()...)

@@ -24,6 +24,7 @@ type fleet struct {
 	lists map[string][]object // by path of the collection
 	ops   []object            // newest first
 	soon  map[string]*change  // by UUID of the object that will change
+	locks int                 // how often host-2 is locked when its power is to change
 }
 
 // change happens to an object at the second look at it.
@@ -37,7 +38,7 @@ const began = "2026-11-20T10:00:00+00:00"
 func id(n int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", n) }
 
 func newFleet() *fleet {
-	f := &fleet{mux: http.NewServeMux(), lists: map[string][]object{}, soon: map[string]*change{}, made: 100}
+	f := &fleet{mux: http.NewServeMux(), lists: map[string][]object{}, soon: map[string]*change{}, made: 100, locks: 2}
 	for i, n := range []object{
 		{"name": "host-1", "driver": "redfish"}, {"name": "dpu-10", "driver": "redfish", "parent_node": id(1), "properties": object{"card_serial_number": "MT2333XZ0AAB"}},
 		{"name": "dpu-2", "driver": "redfish", "parent_node": id(1), "properties": object{"card_serial_number": "MT2333XZ0AAA", "chassis_name": "dpu-2.example"}},
@@ -71,6 +72,11 @@ func (f *fleet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer f.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Openstack-Request-Id", "req-7")
+	user, password, _ := r.BasicAuth()
+	if r.Header.Get("X-Auth-Token") == "expired" || user != "" && password != "s3cret" {
+		answer(w, http.StatusUnauthorized, object{"error": object{"code": 401, "title": "Unauthorized", "message": "The request you have made requires authentication."}})
+		return
+	}
 	f.mux.ServeHTTP(w, r)
 }
 
@@ -367,9 +373,9 @@ func (f *fleet) power(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case n == nil:
 		return
-	case n["reservation"] != nil:
-		f.fail(w, r, http.StatusConflict, fmt.Sprintf("Node %s is locked by host %s, please retry after the current operation is completed.", n["uuid"], n["reservation"]))
-		n["reservation"] = nil
+	case n["name"] == "host-2" && f.locks > 0:
+		f.locks--
+		f.fail(w, r, http.StatusConflict, fmt.Sprintf("Node %s is locked by host c-1, please retry after the current operation is completed.", n["uuid"]))
 		return
 	}
 	target := "power on"

@@ -122,10 +122,10 @@ func (f *form) object(ctx context.Context, a *app, c *client.Client) (object, er
 	return o, nil
 }
 
-// missing returns a usage error when a field that the resource cannot do without is not among those of o.
-func (f *form) missing(o object) error {
+// missing returns a usage error when a field that the resource cannot do without was not given.
+func (f *form) missing() error {
 	for _, d := range f.fields {
-		if _, ok := o[d.name]; d.must && !ok {
+		if d.must && !f.flags[d.name].flag.Changed {
 			return Usagef("--%s is missing", d.flagName())
 		}
 	}

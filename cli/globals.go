@@ -49,10 +49,13 @@ func (a *app) client() (*client.Client, error) {
 	if c.URL != "" && !strings.HasPrefix(c.URL, "http://") && !strings.HasPrefix(c.URL, "https://") {
 		return nil, Usagef("--url %s must start with http:// or https://", c.URL)
 	}
-	token, user := a.configured(a.flags.token, "RISER_TOKEN"), a.configured(a.flags.user, "RISER_USER")
+	token, user := a.flags.token, a.flags.user
+	if token == "" && user == "" {
+		token, user = a.o.Getenv("RISER_TOKEN"), a.o.Getenv("RISER_USER")
+	}
 	switch file := a.configured(a.flags.passwordFile, "RISER_PASSWORD_FILE"); {
 	case token != "" && user != "":
-		return nil, Usagef("--token and --user exclude each other")
+		return nil, Usagef("--token and --user exclude each other, and so do RISER_TOKEN and RISER_USER")
 	case token != "":
 		c.Auth = client.Token(token)
 	case user != "" && file == "":
@@ -63,7 +66,7 @@ func (a *app) client() (*client.Client, error) {
 			return nil, fmt.Errorf("cannot read the password of %s: %w", user, err)
 		}
 		c.Auth = client.Basic(user, strings.TrimRight(string(b), "\r\n"))
-	case file != "":
+	case a.flags.passwordFile != "":
 		return nil, Usagef("--password-file needs --user")
 	}
 	if file := a.configured(a.flags.caFile, "RISER_CA_FILE"); file != "" {

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
@@ -16,8 +15,6 @@ func hint(cmd *cobra.Command, err error) string {
 	var refused *client.Error
 	answered := errors.As(err, &refused)
 	switch kind := fault.KindOf(err); {
-	case errors.Is(err, context.Canceled):
-		return "What the server was asked to do goes on."
 	case kind == fault.Unavailable && !answered:
 		return "Start the service by \"riser serve\", or name where it listens by --url or RISER_URL."
 	case kind == fault.Unauthorized:

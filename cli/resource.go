@@ -282,18 +282,15 @@ func (a *app) creating(r *resource) *cobra.Command {
 	}
 	form := newForm(cmd, r.fields, toCreate)
 	cmd.RunE = a.with(func(ctx context.Context, c *client.Client, args []string) error {
+		if err := form.missing(); err != nil {
+			return err
+		}
 		o, err := form.object(ctx, a, c)
-		if err == nil && len(args) > 0 {
-			if _, twice := o[r.names]; twice {
-				return Usagef("the name stands there twice")
-			}
-			o[r.names] = args[0]
-		}
-		if err == nil {
-			err = form.missing(o)
-		}
 		if err != nil {
 			return cannot("make the "+r.noun(), err)
+		}
+		if len(args) > 0 {
+			o[r.names] = args[0]
 		}
 		return a.create(ctx, c, r, o)
 	})

@@ -108,3 +108,15 @@ func group(name, short string, commands ...*cobra.Command) *cobra.Command {
 	cmd.AddCommand(commands...)
 	return cmd
 }
+
+// helpCommand is "help", which refuses what is no command, as cobra's own does not.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{Use: "help [COMMAND]...", Short: "Show the help of a command", RunE: func(_ *cobra.Command, args []string) error {
+		cmd, rest, err := root.Find(args)
+		if err != nil || len(rest) > 0 {
+			return noSuchCommand(root, args)
+		}
+		cmd.InitDefaultHelpFlag()
+		return cmd.Help()
+	}}
+}

@@ -36,7 +36,7 @@ func (w *waiting) cannot(what string, err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("cannot wait any longer to %s: it is not done after %s, and goes on", what, w.timeout)
 	case errors.Is(err, context.Canceled):
-		return fmt.Errorf("stopped waiting to %s: %w", what, err)
+		return fmt.Errorf("cannot wait any longer to %s: interrupted; what the server took on goes on", what)
 	}
 	return cannot(what, err)
 }

@@ -34,16 +34,16 @@ func yamlNode(dec *json.Decoder) (*yaml.Node, error) {
 	}
 	switch t := t.(type) {
 	case json.Delim:
-		n := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
 		if t == '{' {
-			n = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+			return yamlMapping(dec)
 		}
+		n := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
 		for dec.More() {
-			inner, err := yamlNode(dec)
+			e, err := yamlNode(dec)
 			if err != nil {
 				return nil, err
 			}
-			n.Content = append(n.Content, inner)
+			n.Content = append(n.Content, e)
 		}
 		_, err := dec.Token()
 		return n, err
@@ -53,6 +53,30 @@ func yamlNode(dec *json.Decoder) (*yaml.Node, error) {
 		n := &yaml.Node{}
 		return n, n.Encode(t)
 	}
+}
+
+// yamlMapping reads the rest of a JSON object. Of a key that stands there twice the last value counts, as in other readers.
+func yamlMapping(dec *json.Decoder) (*yaml.Node, error) {
+	n := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	at := map[string]int{}
+	for dec.More() {
+		key, err := yamlNode(dec)
+		if err != nil {
+			return nil, err
+		}
+		v, err := yamlNode(dec)
+		if err != nil {
+			return nil, err
+		}
+		if i, twice := at[key.Value]; twice {
+			n.Content[i] = v
+			continue
+		}
+		n.Content = append(n.Content, key, v)
+		at[key.Value] = len(n.Content) - 1
+	}
+	_, err := dec.Token()
+	return n, err
 }
 
 // readYAML reads one document of YAML, of which JSON is a part, into values of JSON.
