@@ -221,7 +221,7 @@ func (a *api) orders(r *rest.Request) (*rest.Response, error) {
 			continue
 		}
 		if _, err := a.o.DPUAuth.Authenticate(r.Request); err != nil {
-			return nil, err
+			return nil, stranger(err)
 		}
 	}
 }

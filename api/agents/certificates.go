@@ -32,6 +32,14 @@ func (c certificates) Refuse(_ http.Header, text string) (contentType string, bo
 	return "application/json", encode(wire.Error{Error: text})
 }
 
+// stranger makes the answer 401 of an error that says so; within a handler it would be taken for somebody else's refusal.
+func stranger(err error) error {
+	if fault.Is(err, fault.Unauthorized) {
+		return &rest.Failure{Status: http.StatusUnauthorized, Text: err.Error(), Err: err}
+	}
+	return err
+}
+
 func (a *api) mountJoin(mux *http.ServeMux) {
 	if a.o.Trust == nil {
 		return
@@ -51,7 +59,7 @@ func (a *api) join(r *rest.Request) (*rest.Response, error) {
 	}
 	joined, err := a.o.Trust.Join(r.Context(), &j)
 	if err != nil {
-		return nil, err
+		return nil, stranger(err)
 	}
 	return rest.OK(encode(joined)), nil
 }
@@ -63,11 +71,11 @@ func (a *api) renew(r *rest.Request) (*rest.Response, error) {
 	}
 	id, err := a.o.Trust.Identify(r.Context(), r.TLS)
 	if err != nil {
-		return nil, err
+		return nil, stranger(err)
 	}
 	joined, err := a.o.Trust.Renew(r.Context(), id, &j)
 	if err != nil {
-		return nil, err
+		return nil, stranger(err)
 	}
 	return rest.OK(encode(joined)), nil
 }

@@ -181,3 +181,33 @@ func TestNoRequestIsAnsweredWithAServerError(t *testing.T) {
 		t.Errorf("the requests make no sense to the API: answers by hundreds are %v", seen)
 	}
 }
+
+// FuzzRequest sends what no client would to every route.
+func FuzzRequest(f *testing.F) {
+	s := newServer(f).conducted()
+	s.node(obj{"name": "host-1", "extra": obj{"k": "v"}})
+	routes := baremetal.Routes()
+	f.Add(uint(7), "host-1", "", []byte(`[{"op": "add", "path": "/extra/a", "value": {"b": [1, null]}}]`), uint(115))
+	f.Add(uint(3), "", "", []byte(`{"driver": "fake-hardware", "network_data": {"links": [], "networks": []}}`), uint(115))
+	f.Add(uint(2), "", "fields=uuid&sort_key=name&limit=3&marker=x", []byte(nil), uint(50))
+	for i, r := range routes {
+		if strings.HasSuffix(r.Pattern, "/states/provision") {
+			f.Add(uint(i), "host-1", "dry_run=1", []byte(`{"target": "clean", "clean_steps": [{"interface": "power", "step": "reboot", "args": {}}]}`), uint(115))
+		}
+	}
+	f.Fuzz(func(t *testing.T, route uint, name, query string, body []byte, minor uint) {
+		r := routes[route%uint(len(routes))]
+		segments := strings.Split(r.Pattern, "/")
+		for i, part := range segments {
+			if strings.HasPrefix(part, "{") {
+				segments[i] = url.PathEscape(name)
+			}
+		}
+		req := httptest.NewRequest(r.Method, strings.Join(segments, "/"), strings.NewReader(string(body)))
+		req.URL.RawQuery = query
+		req.Header.Set("X-OpenStack-Ironic-API-Version", versions.Format(int(minor%115)+1))
+		if a := send(s, req); a.status >= 500 {
+			t.Fatalf("%s %s: %d: %s", r.Method, req.URL, a.status, a.text)
+		}
+	})
+}
