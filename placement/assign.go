@@ -26,7 +26,7 @@ func assign(r *Request, h *hostView) (plan []*pfView, details []string) {
 		if len(a.usable[i]) == 0 {
 			return nil, details
 		}
-		slices.SortStableFunc(a.usable[i], func(x, y *pfView) int { return y.free() - x.free() })
+		slices.SortStableFunc(a.usable[i], func(x, y *pfView) int { return y.Free - x.Free })
 	}
 	if a.place(0) {
 		return a.plan, nil
@@ -83,7 +83,7 @@ func need(port *Port, p *pfView) int {
 
 // fits reports whether the PF can take the port beside what is planned. Strict wants the NUMA node to be the server's whatever the policy.
 func (a *assignment) fits(port *Port, p *pfView, strict bool) bool {
-	if port.Whole && a.used[p] > 0 || !port.Whole && a.used[p] >= p.free() {
+	if port.Whole && a.used[p] > 0 || !port.Whole && a.used[p] >= p.Free {
 		return false
 	}
 	others := slices.Clone(a.r.held)
@@ -178,15 +178,15 @@ func wrongNetwork(port *Port, p *pfView) string {
 
 func full(port *Port, p *pfView) string {
 	switch {
-	case port.Whole && p.Claimed.Count > 0:
-		return fmt.Sprintf("%d of its functions are claimed", p.Claimed.Count)
+	case port.Whole && p.Claimed > 0:
+		return fmt.Sprintf("%d of its functions are claimed", p.Claimed)
 	case port.Whole:
 		return ""
-	case p.Claimed.Whole:
+	case p.Whole:
 		return "it is claimed as a whole"
 	case p.VFs == 0:
 		return "it has no VFs: sriov_numvfs is 0"
-	case p.free() == 0:
+	case p.Free == 0:
 		return fmt.Sprintf("all of its %d VFs are claimed", p.VFs)
 	}
 	return ""

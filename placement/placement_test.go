@@ -11,7 +11,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/riser-project/riser/agent/wire"
-	"github.com/riser-project/riser/enrol"
 	"github.com/riser-project/riser/fault"
 	"github.com/riser-project/riser/internal/sim/attachsim"
 	"github.com/riser-project/riser/node"
@@ -295,43 +294,5 @@ func TestManyClaimantsNeverShareAVF(t *testing.T) {
 	}
 	if len(seen) != 16 {
 		t.Errorf("%d VFs are claimed, want all 16", len(seen))
-	}
-}
-
-func BenchmarkClaimAndRelease(b *testing.B) {
-	w := attachsim.New(b)
-	w.Node("cmp1")
-	w.Report("cmp1", attachsim.Card(serial1, 0x81, 1, 127))
-	w.DPU(serial1, "dpu-a")
-	b.ResetTimer()
-	for i := range b.N {
-		_, claims, err := w.Placer.Place(b.Context(), request(fmt.Sprint("p", i)), nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		w.Write(func(tx *store.Tx) error { return tx.FreeClaim(b.Context(), claims[0].UUID) })
-	}
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "claims/s")
-}
-
-func BenchmarkChooseAmong1000Hosts(b *testing.B) {
-	w := attachsim.New(b, func(*enrol.Options) {})
-	for i := range 1000 {
-		host := fmt.Sprintf("cmp%04d", i)
-		w.Node(host)
-		var cards []wire.Card
-		for c := range 2 {
-			serial := fmt.Sprintf("MT%06dX%d", i, c)
-			cards = append(cards, attachsim.Card(serial, 0x81+c, 2, 127))
-			w.DPU(serial, fmt.Sprintf("dpu-%d-%d", i, c))
-		}
-		w.Report(host, cards...)
-	}
-	b.ResetTimer()
-	for range b.N {
-		hosts, err := w.Placer.Choose(b.Context(), request("p1"))
-		if err != nil || len(hosts) != 1000 {
-			b.Fatalf("%d hosts, error %v", len(hosts), err)
-		}
 	}
 }

@@ -19,16 +19,20 @@ type hostView struct {
 // pfView is a PF of a host with its card.
 type pfView struct {
 	*store.HostPF
-	Facts   *enrol.Facts // nil when its card names no serial
-	Claimed store.PFClaims
+	Facts *enrol.Facts // nil when its card names no serial
 }
 
-// free returns the number of VFs that nobody has claimed.
-func (p *pfView) free() int {
-	if p.Claimed.Whole {
-		return 0
+// count notes a claim that was made on the PF, or released.
+func (p *pfView) count(vf, change int) {
+	p.Claimed += change
+	switch {
+	case vf == store.WholePF && change > 0:
+		p.Whole, p.Free = true, 0
+	case vf == store.WholePF:
+		p.Whole, p.Free = false, p.VFs
+	default:
+		p.Free = max(p.Free-change, 0)
 	}
-	return max(p.VFs-p.Claimed.Count, 0)
 }
 
 // remoteManaged reports whether some VFs of the host are handed out by remote-managed device specs.
@@ -59,62 +63,52 @@ func (h *hostView) Traits() []string {
 // canAttach reports whether the host has a virt driver; every virt driver of riser can attach PCI functions.
 func (h *hostView) canAttach() bool { return h.Virt.Driver != "" && h.Virt.Driver != "none" }
 
-func (p *Placer) hosts(ctx context.Context, name string) ([]*hostView, error) {
-	q := store.HostQuery{}
-	if name != "" {
-		q.Names = []string{name}
-	}
-	var list []*hostView
-	err := p.db.Read(ctx, func(tx *store.Tx) (err error) {
-		list, err = load(ctx, tx, q)
-		return err
-	})
-	return list, err
-}
-
 // load reads the hosts that q selects with all that the filters ask for.
 func load(ctx context.Context, tx *store.Tx, q store.HostQuery) ([]*hostView, error) {
 	hosts, err := tx.Hosts(ctx, q)
 	if err != nil || len(hosts) == 0 {
 		return nil, err
 	}
-	one := ""
-	if len(hosts) == 1 {
-		one = hosts[0].Name
+	views := make([]*hostView, len(hosts))
+	names := make([]string, len(hosts))
+	byName := make(map[string]*hostView, len(hosts))
+	for i, h := range hosts {
+		views[i] = &hostView{Host: h}
+		names[i], byName[h.Name] = h.Name, views[i]
 	}
-	loads, err := tx.ServerLoads(ctx, one)
+	loads, err := tx.ServerLoads(ctx, names)
 	if err != nil {
 		return nil, err
 	}
-	views := make([]*hostView, len(hosts))
-	byName := make(map[string]*hostView, len(hosts))
-	for i, h := range hosts {
-		views[i] = &hostView{Host: h, Load: loads[h.Name]}
-		byName[h.Name] = views[i]
+	for name, sum := range loads {
+		byName[name].Load = sum
 	}
 	if err := loadNodes(ctx, tx, views); err != nil {
 		return nil, err
 	}
-	return views, loadPFs(ctx, tx, one, byName)
+	facts, err := loadCards(ctx, tx, names, byName)
+	if err != nil {
+		return nil, err
+	}
+	pfs, err := tx.HostPFs(ctx, store.PFQuery{Hosts: names, Lean: true})
+	for _, pf := range pfs {
+		h := byName[pf.Host]
+		h.PFs = append(h.PFs, &pfView{HostPF: pf, Facts: facts[[2]string{pf.Host, pf.Slot}]})
+	}
+	return views, err
 }
 
 // nodeColumns are the columns of nodes that the filters look at.
 var nodeColumns = []string{"name", "parent_node", "provision_state", "maintenance", "maintenance_reason", "card_serial", "card_chassis"}
 
-// manyNodes is the number of nodes from which on reading all of a kind is cheaper than naming each.
-const manyNodes = 500
-
 func loadNodes(ctx context.Context, tx *store.Tx, views []*hostView) error {
-	q := store.NodeQuery{Columns: nodeColumns}
-	if len(views) < manyNodes {
-		q.UUIDs = []string{}
-		for _, v := range views {
-			if v.Host.Node != "" {
-				q.UUIDs = append(q.UUIDs, v.Host.Node)
-			}
+	uuids := []string{}
+	for _, v := range views {
+		if v.Host.Node != "" {
+			uuids = append(uuids, v.Host.Node)
 		}
 	}
-	nodes, err := tx.Nodes(ctx, q)
+	nodes, err := tx.Nodes(ctx, store.NodeQuery{Columns: nodeColumns, UUIDs: uuids})
 	if err != nil {
 		return err
 	}
@@ -128,34 +122,9 @@ func loadNodes(ctx context.Context, tx *store.Tx, views []*hostView) error {
 	return nil
 }
 
-func loadPFs(ctx context.Context, tx *store.Tx, one string, byName map[string]*hostView) error {
-	var names []string
-	if one != "" {
-		names = []string{one}
-	}
-	pfs, err := tx.HostPFs(ctx, store.PFQuery{Hosts: names})
-	if err != nil {
-		return err
-	}
-	claimed, err := tx.ClaimCounts(ctx, one)
-	if err != nil {
-		return err
-	}
-	facts, err := loadCards(ctx, tx, one, byName)
-	if err != nil {
-		return err
-	}
-	for _, pf := range pfs {
-		if h := byName[pf.Host]; h != nil {
-			h.PFs = append(h.PFs, &pfView{HostPF: pf, Facts: facts[[2]string{pf.Host, pf.Slot}], Claimed: claimed[[2]string{pf.Host, pf.Address}]})
-		}
-	}
-	return nil
-}
-
 // loadCards returns the facts of the cards of the hosts, by host and slot.
-func loadCards(ctx context.Context, tx *store.Tx, one string, byName map[string]*hostView) (map[[2]string]*enrol.Facts, error) {
-	cards, err := tx.HostCards(ctx, store.CardQuery{Host: one})
+func loadCards(ctx context.Context, tx *store.Tx, names []string, byName map[string]*hostView) (map[[2]string]*enrol.Facts, error) {
+	cards, err := tx.HostCards(ctx, store.CardQuery{Hosts: names})
 	if err != nil {
 		return nil, err
 	}
@@ -163,23 +132,18 @@ func loadCards(ctx context.Context, tx *store.Tx, one string, byName map[string]
 	bySerial := map[string][]*enrol.Facts{}
 	var serials []string
 	for _, c := range cards {
-		h := byName[c.Host]
-		if h == nil || c.Serial == "" {
+		if c.Serial == "" {
 			continue
 		}
-		f := &enrol.Facts{Host: h.Host, Card: c}
+		f := &enrol.Facts{Host: byName[c.Host].Host, Card: c}
 		facts[[2]string{c.Host, c.Slot}] = f
 		bySerial[c.Serial] = append(bySerial[c.Serial], f)
 		serials = append(serials, c.Serial)
 	}
-	some := serials
-	if len(serials) >= manyNodes {
-		some = nil
-	}
 	if len(serials) == 0 {
 		return facts, nil
 	}
-	dpus, err := tx.DPUs(ctx, some)
+	dpus, err := tx.DPUs(ctx, serials)
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +152,7 @@ func loadCards(ctx context.Context, tx *store.Tx, one string, byName map[string]
 			f.DPUs = append(f.DPUs, d)
 		}
 	}
-	nodes, err := tx.CardNodes(ctx, some, nodeColumns)
+	nodes, err := tx.CardNodes(ctx, serials, nodeColumns)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 // CardQuery selects cards of hosts. The zero value selects all.
 type CardQuery struct {
 	Host    string
+	Hosts   []string
 	Serials []string
 }
 
@@ -19,6 +20,7 @@ type CardQuery struct {
 func (tx *Tx) HostCards(ctx context.Context, q CardQuery) ([]*HostCard, error) {
 	w := &where{}
 	w.equal("host", q.Host)
+	in(w, "host", q.Hosts)
 	in(w, "serial", q.Serials)
 	var list []*HostCard
 	err := tx.each(ctx, "SELECT "+hostCards.names("", nil)+" FROM host_cards"+w.sql()+" ORDER BY host, slot", w.args, func(rows *sql.Rows) error {
@@ -34,6 +36,7 @@ type PFQuery struct {
 	Hosts   []string
 	Serial  string
 	Address string
+	Lean    bool // leave out Ranges
 	Lock    bool // hold the rows against other writers until the transaction ends
 }
 
@@ -47,12 +50,17 @@ func (tx *Tx) HostPFs(ctx context.Context, q PFQuery) ([]*HostPF, error) {
 	if q.Lock {
 		lock = " {update}"
 	}
+	var keep func(string) bool
+	if q.Lean {
+		keep = func(name string) bool { return name != "ranges" }
+	}
 	var list []*HostPF
-	err := tx.each(ctx, "SELECT "+hostPFs.names("", nil)+", id FROM host_pfs"+w.sql()+" ORDER BY host, address"+lock, w.args, func(rows *sql.Rows) error {
-		p := &HostPF{}
-		list = append(list, p)
-		return rows.Scan(append(hostPFs.dests(p, nil), &p.ID)...)
-	})
+	err := tx.each(ctx, "SELECT "+hostPFs.names("", keep)+", id, claimed, whole, free FROM host_pfs"+w.sql()+" ORDER BY host, address"+lock, w.args,
+		func(rows *sql.Rows) error {
+			p := &HostPF{}
+			list = append(list, p)
+			return rows.Scan(append(hostPFs.dests(p, keep), &p.ID, &p.Claimed, flag{&p.Whole}, &p.Free)...)
+		})
 	return list, err
 }
 
@@ -90,8 +98,11 @@ func (tx *Tx) SaveHostCards(ctx context.Context, host string, cards []*HostCard,
 	if err := tx.keepOnly(ctx, "host_cards", "slot", host, slots); err != nil {
 		return err
 	}
+	if err := tx.keepOnly(ctx, "host_pfs", "address", host, addresses); err != nil {
+		return err
+	}
 	tx.Wake(TopicHosts)
-	return tx.keepOnly(ctx, "host_pfs", "address", host, addresses)
+	return tx.recount(ctx, host)
 }
 
 // keepOnly removes the rows of a host whose key is not among keep.

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"slices"
 	"time"
 
 	"github.com/riser-project/riser/fault"
@@ -114,115 +113,6 @@ func (tx *Tx) Claim(ctx context.Context, uuid string) (*Claim, error) {
 	return list[0], nil
 }
 
-// CardKey is the Card of claims on the PF: its serial, or where there is none the slot, which is unique among hosts.
-func (p *HostPF) CardKey() string {
-	if p.Serial != "" {
-		return p.Serial
-	}
-	return p.Host + "/" + p.Slot
-}
-
-// ClaimOn takes a function of the PF for c, whose UUID, Key, Port, Server and VF are set: the VF with that number, the free one with the lowest
-// number when it is AnyVF, or the PF itself when it is WholePF. It fills in the rest of c. The row of the PF is held until the transaction
-// ends, so that two claimants of one PF go one after the other, and neither ever has to try again.
-//
-// The error is fault.Conflict when that is not free, and fault.NotFound when the host does not have the PF any more.
-func (tx *Tx) ClaimOn(ctx context.Context, pf *HostPF, c *Claim) error {
-	list, err := tx.HostPFs(ctx, PFQuery{Hosts: []string{pf.Host}, Address: pf.Address, Lock: true})
-	if err != nil {
-		return err
-	}
-	if len(list) == 0 {
-		return fault.New(fault.NotFound, "Host %s has no PF %s any more.", pf.Host, pf.Address)
-	}
-	pf = list[0]
-	taken, err := tx.takenVFs(ctx, pf)
-	if err != nil {
-		return err
-	}
-	if err := choose(pf, taken, c); err != nil {
-		return err
-	}
-	c.Host, c.Card, c.PF, c.PFMAC, c.Vendor = pf.Host, pf.CardKey(), pf.Address, pf.MAC, pf.Vendor
-	c.NUMA, c.PhysicalNetwork, c.State = pf.NUMA, pf.PhysicalNetwork, ClaimClaimed
-	c.CreatedAt = tx.Now()
-	query, args, err := claims.insert(c)
-	if err != nil {
-		return err
-	}
-	_, err = tx.exec(ctx, query, args...)
-	if isUnique(err) {
-		return &fault.Error{Kind: fault.Conflict, Err: err, Text: "A claim with key " + c.Key + " exists already."}
-	}
-	return err
-}
-
-// takenVFs returns the VF numbers of the claims on the PF in rising order; WholePF comes first. A claim counts by the PF's address and by its
-// MAC, since a card that was moved to another slot has the same representors as before.
-func (tx *Tx) takenVFs(ctx context.Context, pf *HostPF) ([]int, error) {
-	query, args := "SELECT vf FROM claims WHERE card = ? AND pf = ?", []any{pf.CardKey(), pf.Address}
-	if pf.MAC != "" {
-		query += " UNION SELECT vf FROM claims WHERE card = ? AND pf_mac = ?"
-		args = append(args, pf.CardKey(), pf.MAC)
-	}
-	var taken []int
-	err := tx.each(ctx, query+" ORDER BY vf", args, func(rows *sql.Rows) error {
-		var vf int
-		err := rows.Scan(&vf)
-		taken = append(taken, vf)
-		return err
-	})
-	return taken, err
-}
-
-// choose puts the function that c asks for into it.
-func choose(pf *HostPF, taken []int, c *Claim) error {
-	whole := len(taken) > 0 && taken[0] == WholePF
-	switch {
-	case whole:
-		return fault.New(fault.Conflict, "PF %s of host %s is claimed as a whole.", pf.Address, pf.Host)
-	case c.VF == WholePF && len(taken) > 0:
-		return fault.New(fault.Conflict, "PF %s of host %s is in use: %d of its functions are claimed.", pf.Address, pf.Host, len(taken))
-	case c.VF == WholePF:
-		c.Address, c.Product = pf.Address, pf.Product
-		return nil
-	case c.VF == AnyVF:
-		if !freeVF(pf, taken, c) {
-			return fault.New(fault.Conflict, "PF %s of host %s has no free VF: %d of %d are claimed.", pf.Address, pf.Host, len(taken), pf.VFs)
-		}
-		return nil
-	}
-	address, product, ok := pf.VF(c.VF)
-	if !ok {
-		return fault.New(fault.NotFound, "PF %s of host %s has no VF %d.", pf.Address, pf.Host, c.VF)
-	}
-	if slices.Contains(taken, c.VF) {
-		return fault.New(fault.Conflict, "VF %d of PF %s of host %s is claimed already.", c.VF, pf.Address, pf.Host)
-	}
-	c.Address, c.Product = address, product
-	return nil
-}
-
-// freeVF puts the lowest VF of the PF that is not in taken into c. taken is sorted.
-func freeVF(pf *HostPF, taken []int, c *Claim) bool {
-	for _, r := range pf.Ranges {
-		for vf := r.First; vf < r.First+r.Count; vf++ {
-			for len(taken) > 0 && taken[0] < vf {
-				taken = taken[1:]
-			}
-			if len(taken) > 0 && taken[0] == vf {
-				continue
-			}
-			address, product, ok := pf.VF(vf)
-			if ok {
-				c.VF, c.Address, c.Product = vf, address, product
-			}
-			return ok
-		}
-	}
-	return false
-}
-
 // SetClaimState moves a claim to a state. A claim that is being released gives its key back: the claimant may claim anew under it.
 func (tx *Tx) SetClaimState(ctx context.Context, c *Claim, s ClaimState) error {
 	c.State, c.UpdatedAt = s, tx.Now()
@@ -231,32 +121,4 @@ func (tx *Tx) SetClaimState(ctx context.Context, c *Claim, s ClaimState) error {
 	}
 	_, err := tx.exec(ctx, "UPDATE claims SET state = ?, key = ?, updated_at = ? WHERE uuid = ?", string(s), c.Key, toMicros(c.UpdatedAt), c.UUID)
 	return err
-}
-
-// FreeClaim ends a claim: its function is free when the transaction has committed.
-func (tx *Tx) FreeClaim(ctx context.Context, uuid string) error {
-	_, err := tx.exec(ctx, "DELETE FROM claims WHERE uuid = ?", uuid)
-	tx.Wake(TopicHosts)
-	return err
-}
-
-// PFClaims counts the claims on a PF.
-type PFClaims struct {
-	Count int
-	Whole bool // one of them is for the PF as a whole
-}
-
-// ClaimCounts counts the claims on each PF of a host: of every host when name is empty. The key is the host and the PF's address.
-func (tx *Tx) ClaimCounts(ctx context.Context, name string) (map[[2]string]PFClaims, error) {
-	w := &where{}
-	w.equal("host", name)
-	counts := map[[2]string]PFClaims{}
-	err := tx.each(ctx, "SELECT host, pf, COUNT(*), MIN(vf) FROM claims"+w.sql()+" GROUP BY host, pf", w.args, func(rows *sql.Rows) error {
-		var key [2]string
-		var n, lowest int
-		err := rows.Scan(&key[0], &key[1], &n, &lowest)
-		counts[key] = PFClaims{n, lowest == WholePF}
-		return err
-	})
-	return counts, err
 }

@@ -68,6 +68,10 @@ type HostPF struct {
 	PhysicalNetwork *string // of the device spec that its VFs matched
 	RemoteManaged   bool
 	Reason          string // which device spec matched, or why none did
+
+	Claimed int  // claims on it
+	Whole   bool // it is claimed as a whole
+	Free    int  // VFs that nobody has claimed; 0 when it is claimed as a whole
 }
 
 // VFRange is a run of VFs with consecutive numbers whose routing IDs rise by a constant stride.
@@ -173,8 +177,11 @@ type HostQuery struct {
 	Names      []string
 	Node       string
 	SystemUUID string
-	Untied     bool // only those without a node
-	Lock       bool // hold the rows against other writers until the transaction ends
+	Untied     bool   // only those without a node
+	Below      int    // only those whose agents speak a lower version of the protocol; 0 means all
+	After      string // only those whose names come after this one
+	Limit      int    // 0 means no limit
+	Lock       bool   // hold the rows against other writers until the transaction ends
 }
 
 // Hosts returns the hosts that q selects, by name.
@@ -186,13 +193,26 @@ func (tx *Tx) Hosts(ctx context.Context, q HostQuery) ([]*Host, error) {
 	if q.Untied {
 		w.add("node = ''")
 	}
-	lock := ""
+	if q.Below > 0 {
+		w.add("service < ?", q.Below)
+	}
+	if q.After != "" {
+		w.add("name > ?", q.After)
+	}
+	tail := " ORDER BY name"
+	if q.Limit > 0 {
+		tail += " LIMIT ?"
+	}
 	if q.Lock {
-		lock = " {update}"
+		tail += " {update}"
+	}
+	args := w.args
+	if q.Limit > 0 {
+		args = append(args, q.Limit)
 	}
 	var list []*Host
-	err := tx.each(ctx, "SELECT "+hosts.names("", nil)+", CASE WHEN expires_at > {now} THEN 1 ELSE 0 END FROM hosts"+w.sql()+" ORDER BY name"+lock,
-		w.args, func(rows *sql.Rows) error {
+	err := tx.each(ctx, "SELECT "+hosts.names("", nil)+", CASE WHEN expires_at > {now} THEN 1 ELSE 0 END FROM hosts"+w.sql()+tail,
+		args, func(rows *sql.Rows) error {
 			h := &Host{}
 			list = append(list, h)
 			return rows.Scan(append(hosts.dests(h, nil), flag{&h.Alive})...)

@@ -226,11 +226,11 @@ type ServerLoad struct {
 	MemoryMB int
 }
 
-// ServerLoads sums up the servers of each host: of every host when name is empty.
-func (tx *Tx) ServerLoads(ctx context.Context, name string) (map[string]ServerLoad, error) {
+// ServerLoads sums up the servers of each of these hosts, or of every host when names is nil.
+func (tx *Tx) ServerLoads(ctx context.Context, names []string) (map[string]ServerLoad, error) {
 	w := &where{}
 	w.add("host <> ''")
-	w.equal("host", name)
+	in(w, "host", names)
 	loads := map[string]ServerLoad{}
 	err := tx.each(ctx, "SELECT host, flavor FROM servers"+w.sql(), w.args, func(rows *sql.Rows) error {
 		var host string

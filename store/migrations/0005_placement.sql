@@ -1,0 +1,9 @@
+ALTER TABLE host_pfs ADD COLUMN claimed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE host_pfs ADD COLUMN whole INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE host_pfs ADD COLUMN free INTEGER NOT NULL DEFAULT 0;
+UPDATE host_pfs SET
+  claimed = (SELECT COUNT(*) FROM claims WHERE claims.host = host_pfs.host AND claims.pf = host_pfs.address),
+  whole = (SELECT COUNT(*) FROM claims WHERE claims.host = host_pfs.host AND claims.pf = host_pfs.address AND claims.vf = -1);
+UPDATE host_pfs SET free = CASE WHEN whole > 0 OR claimed > vfs THEN 0 ELSE vfs - claimed END;
+CREATE INDEX host_pfs_free ON host_pfs ((COALESCE(physical_network, '')), free DESC, id) WHERE remote_managed = 1 AND serial <> '' AND free > 0;
+CREATE INDEX hosts_service ON hosts (service);
