@@ -79,7 +79,12 @@ func New(o Options) http.Handler {
 	}
 	a := &api{o}
 	mux := http.NewServeMux()
-	mux.Handle("/", rest.New(a.table(nil, nil)))
+	none := rest.New(a.table(nil, nil))
+	mux.Handle("/", none)
+	if o.Serve == ForAgents { // or the mux would lead to the folders
+		mux.Handle("/agents/v1/hosts", none)
+		mux.Handle("/agents/v1/dpus", none)
+	}
 	if o.Serve&ForAgents != 0 {
 		mux.Handle("/agents/v1/hosts/", rest.New(a.table(o.HostAuth, a.hostRoutes())))
 		mux.Handle("/agents/v1/dpus/", rest.New(a.table(o.DPUAuth, a.dpuRoutes())))

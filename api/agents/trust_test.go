@@ -137,7 +137,7 @@ func TestAgentsSpeakForThemselvesAloneByTheirCertificates(t *testing.T) {
 		"a host's heartbeat for another":        {host2, "POST", "/agents/v1/hosts/cmp1/heartbeat", wire.Heartbeat{}, 403},
 		"a host that reports as a DPU":          {host1, "POST", "/agents/v1/dpus/" + serial1 + "/report", attachsim.DPUReport(serial1, "dpu-a", 2), 403},
 		"a host that fetches orders":            {host1, "GET", "/agents/v1/dpus/" + serial1 + "/orders", nil, 403},
-		"a host that orders":                    {host1, "POST", "/agents/v1/dpus/" + serial1 + "/orders", wire.Order{}, 405},
+		"a host that orders":                    {host1, "POST", "/agents/v1/dpus/" + serial1 + "/orders", wire.Order{}, 403},
 		"a DPU for itself":                      {dpu1, "POST", "/agents/v1/dpus/" + serial1 + "/report", attachsim.DPUReport(serial1, "dpu-a", 2), 200},
 		"a DPU for another":                     {dpu2, "POST", "/agents/v1/dpus/" + serial1 + "/report", attachsim.DPUReport(serial1, "dpu-a", 2), 403},
 		"a DPU that fetches another's orders":   {dpu2, "GET", "/agents/v1/dpus/" + serial1 + "/orders", nil, 403},

@@ -38,6 +38,7 @@ var layers = arch.Layers{
 		"pci/sysfs":       3,
 		"shard":           3,
 		"step":            3,
+		"trust":           3,
 		"virt/fake":       3,
 
 		"driver/bluefield": 4,
@@ -55,6 +56,7 @@ var layers = arch.Layers{
 
 		"agent/dpu":  6,
 		"agent/host": 6,
+		"agent/join": 6,
 		"api/rest":   6,
 		"instance":   6,
 
