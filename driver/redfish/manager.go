@@ -30,6 +30,7 @@ func (c *Conn) manager(ctx context.Context) (path string, m managerBody, err err
 type managerBody struct {
 	FirmwareVersion string
 	DateTime        string
+	LastResetTime   string
 	Actions         struct {
 		Reset struct {
 			Target    string `json:"target"`
@@ -42,6 +43,12 @@ type managerBody struct {
 func (c *Conn) ManagerVersion(ctx context.Context) (string, error) {
 	_, m, err := c.manager(ctx)
 	return real(m.FirmwareVersion), err
+}
+
+// ManagerStatus returns the controller's firmware version, and the time of its last restart in its own words, empty when it does not tell.
+func (c *Conn) ManagerStatus(ctx context.Context) (version, lastReset string, err error) {
+	_, m, err := c.manager(ctx)
+	return real(m.FirmwareVersion), real(m.LastResetTime), err
 }
 
 // ResetManager restarts the controller itself: gracefully when it can. It is relative. The session is lost with it.

@@ -60,6 +60,7 @@ func Steps() []step.Definition {
 			Summary: "Note how far the controller's clock is off.",
 			Plan:    lines("nothing: the clock is only read"), Run: verifyClock,
 		},
+		resetManager,
 	}, firmwareSteps()...)
 }
 

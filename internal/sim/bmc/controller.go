@@ -46,7 +46,8 @@ type Controller struct {
 	refused    int // log-ins in a row
 	locked     time.Time
 	requests   []*Request
-	conflicted bool // the first reset was refused by a lie
+	began      time.Time // when the service last started
+	conflicted bool      // the first reset was refused by a lie
 }
 
 type session struct {
@@ -72,7 +73,7 @@ const memory = 2000
 func newController(m *Machine, o Options) (*Controller, error) {
 	c := &Controller{
 		machine: m, username: o.Username, latency: o.Latency, password: o.Password, limit: o.Sessions, sessions: map[string]*session{}, lies: map[string]*Lie{},
-		idle: make(chan struct{}), revision: 1,
+		idle: make(chan struct{}), revision: 1, began: time.Now(),
 	}
 	ln, err := new(net.ListenConfig).Listen(context.Background(), "tcp", net.JoinHostPort(o.Listen, "0"))
 	if err != nil {
@@ -105,6 +106,13 @@ func (c *Controller) restarted() {
 	defer c.mu.Unlock()
 	c.sessions = map[string]*session{}
 	c.tasks = nil
+	c.began = time.Now()
+}
+
+func (c *Controller) lastReset() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.began
 }
 
 // Requests returns what the controller really received, oldest first.

@@ -199,7 +199,8 @@ func (c *Controller) system(now time.Time) obj {
 func (c *Controller) manager() obj {
 	m, n := c.machine, c.machine.names()
 	o := resource(n.manager, "Manager.v1_14_0.Manager", "Manager", obj{
-		"ManagerType": "BMC", "FirmwareVersion": m.Version, "DateTime": time.Now().Add(m.config.clock).UTC().Format(time.RFC3339), "DateTimeLocalOffset": "+00:00",
+		"ManagerType": "BMC", "FirmwareVersion": m.Version, "LastResetTime": c.lastReset().UTC().Format(time.RFC3339Nano),
+		"DateTime": time.Now().Add(m.config.clock).UTC().Format(time.RFC3339), "DateTimeLocalOffset": "+00:00",
 		"PowerState": "On", "Status": obj{"Health": "OK", "State": "Enabled"},
 		"Actions": obj{"#Manager.Reset": obj{"target": n.manager + "/Actions/Manager.Reset",
 			"ResetType@Redfish.AllowableValues": []string{"GracefulRestart", "ForceRestart"}}},
