@@ -30,6 +30,6 @@ func root() *cobra.Command {
 		history = append(history, cli.Change{Minor: c.Minor, Text: c.Text})
 	}
 	cmd := cli.New(cli.Options{Version: version, History: history})
-	cmd.AddCommand(serveCommand(), demoCommand())
+	cmd.AddCommand(serveCommand(), demoCommand(), simCommand())
 	return cmd
 }
