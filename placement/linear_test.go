@@ -31,7 +31,7 @@ import (
 const (
 	serverDir = "RISER_TEST_CLAIMS" // the folder of the process that serves claims: this test binary again
 	lineVFs   = 127
-	perClient = 3 // functions that a client wants: 64 clients want more than there are
+	perClient = 2 // functions that a client wants: 64 clients want more than there are
 )
 
 // Claims is what the process offers over net/rpc.
@@ -337,5 +337,5 @@ func checkHistory(t *testing.T, r *recorder) {
 }
 
 func TestClaimsAreLinearizableWhenTheProcessIsKilled(t *testing.T) {
-	linearize(t, 3000, 3)
+	linearize(t, 2000, 2)
 }

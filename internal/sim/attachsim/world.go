@@ -43,7 +43,13 @@ func New(t testing.TB, change ...func(*enrol.Options)) *World {
 // On is New on the database of a DSN.
 func On(t testing.TB, dsn string, change ...func(*enrol.Options)) *World {
 	t.Helper()
-	db, err := store.Open(t.Context(), dsn, store.Options{})
+	return With(t, dsn, store.Options{}, change...)
+}
+
+// With is On with options of the store.
+func With(t testing.TB, dsn string, opts store.Options, change ...func(*enrol.Options)) *World {
+	t.Helper()
+	db, err := store.Open(t.Context(), dsn, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
