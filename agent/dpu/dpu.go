@@ -104,10 +104,10 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return fmt.Errorf("DPU agent: %w", err)
 	}
-	defer bridge.Close() //nolint:errcheck // nothing is left to be written
+	defer bridge.Close()
 	news := newTeller(c.Log)
 	a := &agent{
-		Config: c, server: server, vswitch: bridge, news: news, ledger: newLedger(), reported: newSignal(),
+		Config: c, server: server, vswitch: bridge, news: news, ledger: newLedger(), known: make(chan struct{}), reported: newSignal(),
 		kernel: newKernel(c, news),
 	}
 	var all sync.WaitGroup
@@ -130,8 +130,9 @@ type agent struct {
 	ledger  *ledger
 	news    *teller
 
-	card     card   // set by identify
-	reported signal // the server took a report
+	card     card          // set by identify
+	known    chan struct{} // closed once the server took a report
+	reported signal        // the server took a report
 }
 
 // signal wakes one goroutine. Signals that were not taken yet count as one.
@@ -146,15 +147,13 @@ func (s signal) raise() {
 	}
 }
 
-// sleep waits, and returns false when ctx ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
+// sleep waits until the time is over or ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return true
 	case <-ctx.Done():
-		return false
 	}
 }
 

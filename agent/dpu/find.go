@@ -60,9 +60,9 @@ func (f *finder) find(o order) (devlink.Port, *obstacle) {
 	function := pf.Function
 	switch o.Kind {
 	case wire.KindVF:
-		function = function.VF(uint16(o.Number)) //nolint:gosec // checkNumber has bounded it
+		function = function.VF(uint16(o.Number))
 	case wire.KindSF:
-		function = function.SF(uint32(o.Number)) //nolint:gosec // checkNumber has bounded it
+		function = function.SF(uint32(o.Number))
 	}
 	port, err := f.table.Lookup(function)
 	switch {

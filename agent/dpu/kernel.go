@@ -90,7 +90,7 @@ func (k *kernel) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // a netlink socket has nothing to flush
+	defer conn.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	watcher, err := conn.Watch(ctx)
@@ -110,8 +110,7 @@ func (k *kernel) serve(ctx context.Context) error {
 		}
 		if err := k.dump(ctx, conn); err != nil {
 			cancel()
-			<-ended
-			return err
+			return errors.Join(err, <-ended)
 		}
 		select {
 		case <-k.again:
@@ -125,7 +124,7 @@ func (k *kernel) serve(ctx context.Context) error {
 
 // follow asks for a dump at each event, and returns why there are no more.
 func (k *kernel) follow(w *devlink.Watcher) error {
-	defer w.Close() //nolint:errcheck // a netlink socket has nothing to flush
+	defer w.Close()
 	for {
 		e, err := w.Next()
 		if err != nil {
@@ -250,17 +249,23 @@ func (k *kernel) setHWAddr(ctx context.Context, id devlink.PortID, mac net.Hardw
 // renamed tells whether the network device of that name is another one than at the last dump. Without a sysfs that knows the name it cannot
 // tell, and returns nil.
 func (k *kernel) renamed(p devlink.Port) error {
-	if k.sysfs == "" || p.Ifindex == 0 || filepath.Base(p.Netdev) != p.Netdev {
-		return nil
-	}
-	text, err := os.ReadFile(filepath.Join(k.sysfs, "class", "net", p.Netdev, "ifindex"))
-	if err != nil {
-		return nil
-	}
-	now, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 32)
-	if err != nil || uint32(now) == p.Ifindex {
+	now, ok := k.ifindex(p.Netdev)
+	if !ok || p.Ifindex == 0 || now == p.Ifindex {
 		return nil
 	}
 	k.again.raise()
 	return fmt.Errorf("network device %s is not the representor any more (ifindex %d, was %d)", p.Netdev, now, p.Ifindex)
+}
+
+// ifindex reads the index of the network device that has a name now.
+func (k *kernel) ifindex(netdev string) (uint32, bool) {
+	if k.sysfs == "" || filepath.Base(netdev) != netdev {
+		return 0, false
+	}
+	text, err := os.ReadFile(filepath.Join(k.sysfs, "class", "net", netdev, "ifindex"))
+	if err != nil {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 32)
+	return uint32(n), err == nil
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -135,8 +134,14 @@ func (b *book) drop(o order) {
 // idlePause is the pause after a full list that brings nothing new: a server that never gave an order to the card answers at once.
 const idlePause = 200 * time.Millisecond
 
-// poll asks for orders until ctx ends: all of them at first, then those after the last that it got.
+// poll asks for orders until ctx ends: all of them at first, then those after the last that it got. It does not ask before the server took a
+// report, for only then can the server tell whether another card has the same serial number, and gives orders to neither.
 func (a *agent) poll(ctx context.Context, b *book) {
+	select {
+	case <-a.known:
+	case <-ctx.Done():
+		return
+	}
 	var after int64
 	var pauses backOff
 	for ctx.Err() == nil {
@@ -145,23 +150,19 @@ func (a *agent) poll(ctx context.Context, b *book) {
 			return
 		}
 		a.news.tellErr("orders", err)
-		if err == nil {
-			pauses.reset()
-			idle := list.Full && list.Revision == after
-			after = list.Revision
-			if list.Full || len(list.Orders) > 0 {
-				a.enter(b, list)
-			}
-			if idle {
-				sleep(ctx, idlePause)
-			}
+		if err != nil {
+			a.waitReported(ctx, pauses.next(err))
 			continue
 		}
-		if a.waitReported(ctx, err) {
-			pauses.reset()
-			continue
+		pauses.reset()
+		idle := list.Full && list.Revision == after
+		after = list.Revision
+		if list.Full || len(list.Orders) > 0 {
+			a.enter(b, list)
 		}
-		sleep(ctx, pauses.next(err))
+		if idle {
+			sleep(ctx, idlePause)
+		}
 	}
 }
 
@@ -177,18 +178,12 @@ func (a *agent) enter(b *book, list orders) {
 	}
 }
 
-// waitReported waits for the first report, which makes the card known to the server, and tells whether that was the trouble.
-func (a *agent) waitReported(ctx context.Context, err error) bool {
-	refused := (*refusal)(nil)
-	if !errors.As(err, &refused) || refused.status != http.StatusNotFound {
-		return false
-	}
-	ctx, cancel := context.WithTimeout(ctx, defaultInterval)
+// waitReported waits, at most until the server takes a report: that may have been the trouble.
+func (a *agent) waitReported(ctx context.Context, most time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	select {
 	case <-a.reported:
-		return true
 	case <-ctx.Done():
-		return false
 	}
 }

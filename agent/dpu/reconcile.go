@@ -154,7 +154,11 @@ func (r *reconciler) pass(ctx context.Context) (time.Duration, error) {
 	}
 	r.probe.end()
 	r.forget(s.ordered)
-	return again, r.surplus(ctx, s)
+	left, err := r.surplus(ctx, s)
+	if left {
+		again = min(again, retry)
+	}
+	return again, err
 }
 
 // forget drops what is remembered of ports that are not ordered.
@@ -215,31 +219,34 @@ func (r *reconciler) look(list []order, plugged []ovsdb.Interface) *scene {
 	return s
 }
 
-// surplus unplugs what the agent plugged for ports that nobody orders any more, unless an order has taken its place. The error is that another
-// agent has the switch.
-func (r *reconciler) surplus(ctx context.Context, s *scene) error {
+// surplus unplugs what the agent plugged for ports that nobody orders any more, unless an order has taken its place. It returns whether some of it
+// is left. The error is that another agent has the switch.
+func (r *reconciler) surplus(ctx context.Context, s *scene) (left bool, err error) {
 	beyond := func(i ovsdb.Interface) bool { return !s.ordered[i.IfaceID] }
 	if !slices.ContainsFunc(s.all, beyond) {
-		return nil
+		return false, nil
 	}
 	now, err := r.vswitch.Interfaces()
-	if err != nil {
-		return nil // the next pass says so
-	}
+	r.news.tellErr("Open vSwitch", err)
 	for _, i := range now {
 		if !beyond(i) {
 			continue
 		}
 		_, err := r.vswitch.Unplug(ctx, i.IfaceID, ovsdb.AnyGeneration)
-		if errors.Is(err, ovsdb.ErrSuperseded) || ctx.Err() != nil {
-			return err
-		}
-		r.news.tellErr(fmt.Sprintf("interface %s of port %q, which is not ordered", i.Name, i.IfaceID), err)
-		if err == nil {
+		switch subject := fmt.Sprintf("interface %s of port %q, which is not ordered", i.Name, i.IfaceID); {
+		case ctx.Err() != nil:
+			return false, ctx.Err()
+		case errors.Is(err, ovsdb.ErrSuperseded):
+			return false, err
+		case err != nil:
+			left = true
+			r.news.tellErr(subject, err)
+		default:
+			r.news.tell(subject, "")
 			r.Log.Info("DPU agent: unplugged, since it is not ordered", "interface", i.Name, "port", i.IfaceID, "generation", i.Generation)
 		}
 	}
-	return nil
+	return left || err != nil, nil
 }
 
 // carryOut carries out one order, as far as that is possible now. It returns its status, whose state is "" while there is no news, and after which

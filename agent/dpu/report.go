@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/riser-project/riser/agent/wire"
@@ -72,6 +73,7 @@ type reporter struct {
 	last     wire.DPUReport // the last report that could be made
 	interval time.Duration  // between heartbeats
 	backOff  backOff
+	first    sync.Once
 }
 
 // talk sends what is due, and returns the time until the next call.
@@ -104,6 +106,7 @@ func (r *reporter) talk(ctx context.Context) time.Duration {
 	r.news.tell("what the server says", strings.Join(reply.Problems, "; "))
 	if r.sent != report.Fingerprint {
 		r.sent = report.Fingerprint
+		r.first.Do(func() { close(r.known) })
 		r.reported.raise()
 	} else if reply.Rediscover {
 		r.sent = ""

@@ -93,7 +93,7 @@ func (c *caller) do(ctx context.Context, method string, u *url.URL, body []byte,
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was only read
+	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
 		return fmt.Errorf("read the server's answer: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http/httptest"
 	"strings"
@@ -266,14 +267,17 @@ func TestOrdersForOVN(t *testing.T) {
 	c.until("that the port waits for ovn-controller", func() bool {
 		return strings.Contains(c.ReadPort(p.ID).StatusReason, "ovn-controller to plug c1pf")
 	})
-	rows, err := c.ovn.Rows("Logical_Switch_Port", ovs.Row{"name": p.ID})
-	c.Must(err)
+	var rows []ovs.Row
+	c.until("the port in OVN", func() bool {
+		rows, err = c.ovn.Rows("Logical_Switch_Port", ovs.Row{"name": p.ID})
+		return err == nil && len(rows) == 1 && len(rows[0].Map("options")) > 0
+	})
 	want := map[string]string{
 		"requested-chassis": "dpu-a", "vif-plug-type": "representor", "vif-plug-mtu-request": "1442",
 		"vif-plug:representor:pf-mac": claim.PFMAC, "vif-plug:representor:vf-num": fmt.Sprint(claim.VF),
 	}
-	if len(rows) != 1 || fmt.Sprint(rows[0].Map("options")) != fmt.Sprint(want) {
-		t.Errorf("OVN is told %v, want options %v", rows, want)
+	if got := rows[0].Map("options"); !maps.Equal(got, want) {
+		t.Errorf("OVN is told %v, want %v", got, want)
 	}
 	if got := c.interfaces(own); len(got) != 0 {
 		t.Errorf("the agent has plugged %v", got)

@@ -131,6 +131,6 @@ func (s *hostSettings) virt() (wire.Virt, error) {
 	}
 	total := uint64(info.Totalram) * uint64(info.Unit) >> 20 //nolint:unconvert // the type differs between architectures
 	v.VCPUs = max(runtime.NumCPU()-s.reservedVCPUs, 1)
-	v.MemoryMB = max(int(total)-s.reservedMemory, 1) //nolint:gosec // MiB of a machine
+	v.MemoryMB = max(int(total)-s.reservedMemory, 1)
 	return v, nil
 }
