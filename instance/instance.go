@@ -129,15 +129,12 @@ func (r *Runner) Create(ctx context.Context, spec Spec) (*store.Server, error) {
 	return s, nil
 }
 
-// minService is the service version from which on hosts know remote-managed ports.
-const minService = 1
-
 // ready refuses remote-managed ports while a host does not know them.
 func (r *Runner) ready(ctx context.Context, ports []Attachment) error {
 	if len(ports) == 0 {
 		return nil
 	}
-	outdated, err := r.o.Placer.Outdated(ctx, minService)
+	outdated, err := r.o.Placer.Outdated(ctx, placement.MinService)
 	if err != nil {
 		return err
 	}

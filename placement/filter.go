@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/riser-project/riser/node"
+	"github.com/riser-project/riser/store"
 )
 
 // filter takes a host out, or lets it pass. It returns why, for people; an empty text lets it pass.
@@ -20,6 +21,7 @@ var filters = [...]filter{
 	{"host-enabled", hostEnabled},
 	{"host-node", hostNode},
 	{"virt-driver", virtDriver},
+	{"service-version", serviceVersion},
 	{"capacity", capacity},
 	{"remote-managed", remoteManaged},
 }
@@ -86,8 +88,15 @@ func hostNode(_ *Request, h *hostView) string {
 }
 
 func virtDriver(_ *Request, h *hostView) string {
-	if !h.canAttach() {
+	if h.Virt.Driver == "" || h.Virt.Driver == "none" {
 		return "the host reports no virt driver"
+	}
+	return ""
+}
+
+func serviceVersion(r *Request, h *hostView) string {
+	if len(r.Ports) > 0 && h.Service < MinService {
+		return fmt.Sprintf("its agent speaks version %d of the protocol, and remote-managed ports need %d", h.Service, MinService)
 	}
 	return ""
 }
@@ -102,9 +111,28 @@ func capacity(r *Request, h *hostView) string {
 	return ""
 }
 
+// remoteManaged takes out hosts without the trait, and says which half of it they lack.
 func remoteManaged(r *Request, h *hostView) string {
-	if len(r.Ports) > 0 && !slices.Contains(h.Traits(), TraitRemoteManaged) {
-		return "the host lacks trait " + TraitRemoteManaged + ": no device spec makes a function of a card with a serial number remote-managed"
+	if len(r.Ports) == 0 || slices.Contains(h.Traits(), TraitRemoteManaged) {
+		return ""
+	}
+	if why := unable(&h.Virt); why != "" {
+		return fmt.Sprintf("the host lacks trait %s: %s", TraitRemoteManaged, why)
+	}
+	return fmt.Sprintf("the host lacks trait %s: no device spec makes a function of a card with a serial number remote-managed", TraitRemoteManaged)
+}
+
+// leastLibvirt is the first libvirt that reads the serial numbers of cards.
+var leastLibvirt = [3]int{7, 9, 0}
+
+// unable says why a virt driver cannot attach functions whose representor is elsewhere. A driver that does not say its version can.
+func unable(v *store.Virt) string {
+	var have [3]int
+	if n, _ := fmt.Sscanf(v.DriverVersion, "%d.%d.%d", &have[0], &have[1], &have[2]); v.Driver != "libvirt" || n < 2 {
+		return ""
+	}
+	if slices.Compare(have[:], leastLibvirt[:]) < 0 {
+		return fmt.Sprintf("libvirt %s is older than 7.9.0, which is the first that knows the serial numbers of cards", v.DriverVersion)
 	}
 	return ""
 }

@@ -17,6 +17,9 @@ import (
 // TraitRemoteManaged is the trait of hosts that can attach functions whose representor is on the card's own Linux.
 const TraitRemoteManaged = "COMPUTE_REMOTE_MANAGED_PORTS"
 
+// MinService is the version of the agents' protocol from which on hosts know remote-managed ports.
+const MinService = 1
+
 // NUMA policies of a request or a port.
 const (
 	NUMARequired  = "required"  // the function is on the server's NUMA node

@@ -158,6 +158,13 @@ func edit(t *testing.T, w *attachsim.World, serial string, f func(*node.Node)) {
 	})
 }
 
+// reportVirt reports cmp1 with another virt driver or version of the protocol.
+func reportVirt(t *testing.T, w *attachsim.World, version int, virt wire.Virt) {
+	t.Helper()
+	_, err := w.Enrol.HostReport(t.Context(), "cmp1", &wire.HostReport{Version: version, Cards: []wire.Card{attachsim.Card(serial1, 0x81, 1, 4)}, Virt: virt})
+	w.Must(err)
+}
+
 func TestExplain(t *testing.T) {
 	overlay := func(c wire.Card, physical *string, remote bool) wire.Card {
 		for i := range c.PFs {
@@ -190,6 +197,39 @@ func TestExplain(t *testing.T) {
 		"nothing is remote-managed": {func(t *testing.T, w *attachsim.World) {
 			w.Report("cmp1", overlay(attachsim.Card(serial1, 0x81, 1, 4), nil, false))
 		}, "remote-managed", "the host lacks trait COMPUTE_REMOTE_MANAGED_PORTS", ""},
+		"libvirt is too old": {func(t *testing.T, w *attachsim.World) {
+			reportVirt(t, w, wire.Version, wire.Virt{Driver: "libvirt", DriverVersion: "7.8.0"})
+		}, "remote-managed", "libvirt 7.8.0 is older than 7.9.0", ""},
+		"libvirt is new enough": {func(t *testing.T, w *attachsim.World) {
+			w.DPU(serial1, "dpu-a")
+			reportVirt(t, w, wire.Version, wire.Virt{Driver: "libvirt", DriverVersion: "10.0.0"})
+		}, "", "can take the server", ""},
+		"there is no virt driver": {func(t *testing.T, w *attachsim.World) {
+			reportVirt(t, w, wire.Version, wire.Virt{Driver: "none"})
+		}, "virt-driver", "the host reports no virt driver", ""},
+		"the agent is of an older version": {func(t *testing.T, w *attachsim.World) {
+			reportVirt(t, w, 0, wire.Virt{Driver: "fake"})
+		}, "service-version", "its agent speaks version 0 of the protocol, and remote-managed ports need 1", ""},
+		"all VFs are claimed": {func(t *testing.T, w *attachsim.World) {
+			w.DPU(serial1, "dpu-a")
+			for i := range 4 {
+				place(t, w, request(fmt.Sprint("other", i)))
+			}
+		}, "functions", "", "PF 0000:81:00.0: all of its 4 VFs are claimed"},
+		"the DPU is being serviced": {func(t *testing.T, w *attachsim.World) {
+			w.DPU(serial1, "dpu-a")
+			edit(t, w, serial1, func(n *node.Node) { n.Provision = node.Servicing })
+		}, "functions", "", `DPU node dpu-a is in state "servicing"`},
+		"the host's node is in maintenance": {func(t *testing.T, w *attachsim.World) {
+			w.Write(func(tx *store.Tx) error {
+				n, err := tx.Node(t.Context(), "cmp1")
+				if err != nil {
+					return err
+				}
+				n.Maintenance, n.MaintenanceReason = true, "new board"
+				return tx.SaveNode(t.Context(), n)
+			})
+		}, "host-node", "node cmp1 is in maintenance: new board", ""},
 		"the host is disabled": {func(t *testing.T, w *attachsim.World) {
 			w.Write(func(tx *store.Tx) error { return tx.DisableHost(t.Context(), "cmp1", "new fans") })
 		}, "host-enabled", "the host is disabled: new fans", ""},

@@ -54,14 +54,11 @@ func (h *hostView) Traits() []string {
 			traits = append(traits, t)
 		}
 	}
-	if h.canAttach() && h.remoteManaged() {
+	if unable(&h.Virt) == "" && h.remoteManaged() {
 		traits = append(traits, TraitRemoteManaged)
 	}
 	return traits
 }
-
-// canAttach reports whether the host has a virt driver; every virt driver of riser can attach PCI functions.
-func (h *hostView) canAttach() bool { return h.Virt.Driver != "" && h.Virt.Driver != "none" }
 
 // load reads the hosts that q selects with all that the filters ask for.
 func load(ctx context.Context, tx *store.Tx, q store.HostQuery) ([]*hostView, error) {

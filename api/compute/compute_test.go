@@ -19,6 +19,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
 
+	"github.com/riser-project/riser/agent/wire"
 	"github.com/riser-project/riser/api/compute"
 	"github.com/riser-project/riser/api/networking"
 	"github.com/riser-project/riser/instance"
@@ -282,6 +283,31 @@ func TestRefusalsOfACreate(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestRemoteManagedPortsWaitUntilEveryHostIsUpgraded(t *testing.T) {
+	const text = "Remote-managed ports are not supported until an upgrade is fully finished."
+	c := open(t)
+	c.agents()
+	blue := c.blue(t)
+	s := c.boot(t, c.port(t, blue).ID)
+	c.untilStatus(t, s.ID, "ACTIVE")
+	_, err := c.Enrol.HostReport(t.Context(), "cmp2", &wire.HostReport{Version: 0, Virt: wire.Virt{Driver: "fake"}})
+	c.Must(err)
+	p := c.port(t, blue)
+	wantRefusal := func(err error) {
+		t.Helper()
+		var code gophercloud.ErrUnexpectedResponseCode
+		if !errors.As(err, &code) || code.Actual != http.StatusBadRequest || !strings.Contains(string(code.Body), text) {
+			t.Errorf("error %v, want 400 with %q", err, text)
+		}
+	}
+	_, err = servers.Create(t.Context(), c.compute, servers.CreateOpts{Name: "x", FlavorRef: "1", Networks: []servers.Network{{Port: p.ID}}}, nil).Extract()
+	wantRefusal(err)
+	_, err = attachinterfaces.Create(t.Context(), c.compute, s.ID, attachinterfaces.CreateOpts{PortID: p.ID}).Extract()
+	wantRefusal(err)
+	_, err = servers.Create(t.Context(), c.compute, servers.CreateOpts{Name: "y", FlavorRef: "1", Networks: "none"}, nil).Extract()
+	c.Must(err)
 }
 
 func TestAServerThatFitsNowhereSaysWhy(t *testing.T) {
