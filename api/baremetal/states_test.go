@@ -2,6 +2,7 @@ package baremetal_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -267,21 +268,45 @@ func TestCallsToTheMachine(t *testing.T) {
 	if o := s.must(http.StatusOK, http.MethodGet, "/v1/nodes/n/management/boot_device", nil); o["boot_device"] != "pxe" {
 		t.Errorf("boot device: %v", o)
 	}
+	lamps := s.must(http.StatusOK, http.MethodGet, "/v1/nodes/n/management/indicators", nil)
+	if d := cmp.Diff([]string{"led-0@chassis", "led@system"}, slices.Sorted(slices.Values(names(lamps, "indicators", "name")))); d != "" {
+		t.Error(d)
+	}
+	if a := s.do(http.MethodGet, "/v1/nodes/n/management/indicators/led@system", nil); a.text != `{"state":"on"}` {
+		t.Errorf("status %d: %s", a.status, a.text)
+	}
+	s.must(http.StatusNoContent, http.MethodPut, "/v1/nodes/n/management/indicators/led@system", obj{"state": "off"})
+	methods := s.must(http.StatusOK, http.MethodGet, "/v1/nodes/n/vendor_passthru/methods", nil)
+	want := obj{"http_methods": list{"POST"}, "async": false, "attach": false, "require_exclusive_lock": true, "description": "A vendor method that is answered at once."}
+	if d := cmp.Diff(want, methods["third_method_sync"]); d != "" {
+		t.Error(d)
+	}
+	if a := s.do(http.MethodPost, "/v1/nodes/n/vendor_passthru/third_method_sync", obj{"bar": "meow"}); a.status != http.StatusOK || a.text != "true" {
+		t.Errorf("status %d: %s", a.status, a.text)
+	}
+	if a := s.do(http.MethodPost, "/v1/nodes/n/vendor_passthru?method=second_method&bar=kazoo", nil); a.status != http.StatusAccepted || a.text != "" {
+		t.Errorf("status %d: %s", a.status, a.text)
+	}
 	s.refuses(t, map[string]refusal{
-		"a device that it has not": {"", "PUT", "/v1/nodes/n/management/boot_device", obj{"boot_device": "disk"}, 400, "Invalid boot device disk specified."},
-		"no device":                {"", "PUT", "/v1/nodes/n/management/boot_device", obj{}, 400, "boot_device"},
-		"an indicator without @":   {"", "GET", "/v1/nodes/n/management/indicators/led", nil, 400, "Invalid indicator led"},
-		"an indicator's odd state": {"", "PUT", "/v1/nodes/n/management/indicators/led@system", obj{"state": "red"}, 400, "Invalid state"},
-		"a drive that is none":     {"", "POST", "/v1/nodes/n/vmedia", obj{"device_type": "tape", "image_url": "http://x/y"}, 400, "'tape' is not one of"},
-		"an image without a URL":   {"", "POST", "/v1/nodes/n/vmedia", obj{"device_type": "cdrom", "image_url": "/etc/passwd"}, 400, "Invalid image_url"},
-		"drives that are none":     {"", "DELETE", "/v1/nodes/n/vmedia?device_types=cdrom,tape", nil, 400, "Invalid device type tape"},
-		"media before 1.89":        {"1.88", "POST", "/v1/nodes/n/vmedia", obj{"device_type": "cdrom", "image_url": "http://x/y"}, 404, ""},
-		"a method that is none":    {"", "POST", "/v1/nodes/n/vendor_passthru/nosuch", obj{}, 400, "No handler for method nosuch"},
-		"a method of a driver":     {"", "POST", "/v1/drivers/fake-hardware/vendor_passthru?method=nosuch", obj{}, 400, "No handler for method nosuch"},
-		"no method":                {"", "POST", "/v1/nodes/n/vendor_passthru", obj{}, 400, "Method not specified"},
-		"no method of a driver":    {"", "POST", "/v1/drivers/fake-hardware/vendor_passthru", obj{}, 400, "Method not specified"},
-		"an interrupt before 1.29": {"1.28", "PUT", "/v1/nodes/n/management/inject_nmi", obj{}, 404, ""},
-		"an interrupt with a body": {"", "PUT", "/v1/nodes/n/management/inject_nmi", obj{"x": 1}, 400, "Unexpected arguments: x"},
+		"a method by another verb":   {"", "GET", "/v1/nodes/n/vendor_passthru/second_method", nil, 400, "does not support HTTP GET: it takes POST"},
+		"media that it has not":      {"", "GET", "/v1/nodes/n/vmedia", nil, 400, "does not support"},
+		"a mode that it has not":     {"", "PUT", "/v1/nodes/n/states/boot_mode", obj{"target": "uefi"}, 400, "does not support"},
+		"an interrupt that it lacks": {"", "PUT", "/v1/nodes/n/management/inject_nmi", obj{}, 400, "does not support"},
+		"a console that it has not":  {"", "PUT", "/v1/nodes/n/states/console", obj{"enabled": true}, 400, "Driver fake-hardware does not support console"},
+		"a device that it has not":   {"", "PUT", "/v1/nodes/n/management/boot_device", obj{"boot_device": "disk"}, 400, "Invalid boot device disk specified."},
+		"no device":                  {"", "PUT", "/v1/nodes/n/management/boot_device", obj{}, 400, "boot_device"},
+		"an indicator without @":     {"", "GET", "/v1/nodes/n/management/indicators/led", nil, 400, "Invalid indicator led"},
+		"an indicator's odd state":   {"", "PUT", "/v1/nodes/n/management/indicators/led@system", obj{"state": "red"}, 400, "Invalid state"},
+		"a drive that is none":       {"", "POST", "/v1/nodes/n/vmedia", obj{"device_type": "tape", "image_url": "http://x/y"}, 400, "'tape' is not one of"},
+		"an image without a URL":     {"", "POST", "/v1/nodes/n/vmedia", obj{"device_type": "cdrom", "image_url": "/etc/passwd"}, 400, "Invalid image_url"},
+		"drives that are none":       {"", "DELETE", "/v1/nodes/n/vmedia?device_types=cdrom,tape", nil, 400, "Invalid device type tape"},
+		"media before 1.89":          {"1.88", "POST", "/v1/nodes/n/vmedia", obj{"device_type": "cdrom", "image_url": "http://x/y"}, 404, ""},
+		"a method that is none":      {"", "POST", "/v1/nodes/n/vendor_passthru/nosuch", obj{}, 400, "No handler for method nosuch"},
+		"a method of a driver":       {"", "POST", "/v1/drivers/fake-hardware/vendor_passthru?method=nosuch", obj{}, 400, "No handler for method nosuch"},
+		"no method":                  {"", "POST", "/v1/nodes/n/vendor_passthru", obj{}, 400, "Method not specified"},
+		"no method of a driver":      {"", "POST", "/v1/drivers/fake-hardware/vendor_passthru", obj{}, 400, "Method not specified"},
+		"an interrupt before 1.29":   {"1.28", "PUT", "/v1/nodes/n/management/inject_nmi", obj{}, 404, ""},
+		"an interrupt with a body":   {"", "PUT", "/v1/nodes/n/management/inject_nmi", obj{"x": 1}, 400, "Unexpected arguments: x"},
 	})
 }
 
