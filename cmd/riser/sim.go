@@ -25,6 +25,7 @@ type fleet struct {
 	lies           []string
 	latency        time.Duration
 	listen         string
+	port           int
 	username       string
 	password       string
 	sessions       int
@@ -55,6 +56,7 @@ func simCommand() *cobra.Command {
 	set.BoolVar(&f.listLies, "list-lies", false, "print the lies and end")
 	set.DurationVar(&f.latency, "latency", 0, "mean `time` of an answer over Redfish; a few take ten times as long")
 	set.StringVar(&f.listen, "listen", "127.0.0.1", "IP `address` to listen on; each controller has ports of its own")
+	set.IntVar(&f.port, "port", 0, "first `port`, TCP and UDP; controllers have consecutive ones (default: those that are free)")
 	set.StringVar(&f.username, "username", "root", "user `name` of the controllers")
 	set.StringVar(&f.password, "password", "0penBmc", "`password` of the controllers")
 	set.IntVar(&f.sessions, "sessions", 8, "`number` of Redfish sessions that a controller keeps at once")
@@ -90,8 +92,12 @@ func (f *fleet) run(ctx context.Context, out io.Writer) (err error) {
 	}
 	var machines []simulated
 	for i := range f.servers {
+		port := f.port
+		if port != 0 {
+			port += i * (1 + f.cards)
+		}
 		s, err := bmc.NewServer(bmc.Options{
-			Number: i, Cards: f.cards, On: !f.off, IPMI: f.ipmi, Listen: f.listen, Username: f.username, Password: f.password, Sessions: f.sessions,
+			Number: i, Cards: f.cards, On: !f.off, IPMI: f.ipmi, Listen: f.listen, Port: port, Username: f.username, Password: f.password, Sessions: f.sessions,
 			Latency: f.latency, Timing: bmc.Timing{On: time.Second, Off: time.Second, Shutdown: 2 * time.Second, Boot: 5 * time.Second, Update: f.update},
 		})
 		if err != nil {

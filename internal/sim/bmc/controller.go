@@ -75,7 +75,7 @@ func newController(m *Machine, o Options) (*Controller, error) {
 		machine: m, username: o.Username, latency: o.Latency, password: o.Password, limit: o.Sessions, sessions: map[string]*session{}, lies: map[string]*Lie{},
 		idle: make(chan struct{}), revision: 1, began: time.Now(),
 	}
-	ln, err := new(net.ListenConfig).Listen(context.Background(), "tcp", net.JoinHostPort(o.Listen, "0"))
+	ln, err := new(net.ListenConfig).Listen(context.Background(), "tcp", o.at(m))
 	if err != nil {
 		return nil, fmt.Errorf("listen for the controller of %s: %w", m.Name, err)
 	}

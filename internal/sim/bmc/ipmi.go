@@ -45,7 +45,7 @@ var readCommands = map[uint8][]uint8{
 }
 
 func newIPMI(c *Controller, o Options) (*IPMI, error) {
-	conn, err := new(net.ListenConfig).ListenPacket(context.Background(), "udp", net.JoinHostPort(o.Listen, "0"))
+	conn, err := new(net.ListenConfig).ListenPacket(context.Background(), "udp", o.at(c.machine))
 	if err != nil {
 		return nil, fmt.Errorf("listen for the IPMI of %s: %w", c.machine.Name, err)
 	}

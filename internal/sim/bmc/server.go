@@ -3,6 +3,8 @@ package bmc
 import (
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
 	"sync"
 	"time"
 
@@ -20,6 +22,7 @@ type Options struct {
 	Ciphers  []types.CipherSuiteID // of IPMI; 3 and 17
 	TLS      bool                  // the controllers speak HTTPS, with a certificate of their own
 	Listen   string                // IP address to listen on; 127.0.0.1
+	Port     int                   // of the host's controller, TCP and UDP; the cards' have the next ones. Without it, those that are free
 	Username string                // root
 	Password string                // 0penBmc
 	Sessions int                   // that a controller keeps at once; 8
@@ -85,6 +88,15 @@ func NewServer(o Options) (*Server, error) {
 		}
 	}
 	return s, nil
+}
+
+// at is the address that m's controller listens on.
+func (o Options) at(m *Machine) string {
+	port := 0
+	if o.Port != 0 {
+		port = o.Port + m.Slot
+	}
+	return net.JoinHostPort(o.Listen, strconv.Itoa(port))
 }
 
 func hostIdentity(number int) Identity {
