@@ -117,7 +117,7 @@ func (a *app) attachment() []*cobra.Command {
 		}
 	}
 	sizes := group(flavors.name, "Sizes of instances", append(a.commands(detailed(flavors)), a.commands(flavors)...)...)
-	return append(list, a.servers(), sizes, a.hosts(), a.dpus())
+	return append(list, a.servers(), sizes, a.hosts(), a.dpus(), a.agents())
 }
 
 // catalog returns the resources that stand on their own.

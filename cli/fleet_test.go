@@ -62,7 +62,22 @@ func newFleet() *fleet {
 	f.lists["/compute/v2.1/os-services"] = []object{
 		{"id": id(70), "host": "cmp1", "state": "up", "status": "enabled", "updated_at": "2026-11-20T10:00:00.123456", "disabled_reason": nil, "riser:refused": nil},
 	}
-	f.lists["/compute/v2.1/os-hypervisors"] = []object{{"id": "cmp1", "hypervisor_hostname": "cmp1", "state": "up", "status": "enabled", "hypervisor_type": "libvirt"}}
+	f.lists["/agents/v1/hosts"] = []object{{
+		"name": "cmp1", "node_uuid": id(1), "alive": true, "virt": object{"driver": "libvirt"}, "reported_at": began, "service_version": 1, "cards": []any{
+			object{"serial": "MT2333XZ0AAA", "slot": "0000:82:00.0", "pfs": []any{
+				object{"address": "0000:82:00.0", "netdev": "ens1f0np0", "vfs": 4, "total_vfs": 8, "claimed": 1, "physical_network": nil, "remote_managed": true, "reason": "device_spec[0]"},
+				object{"address": "0000:82:00.1", "vfs": 0, "total_vfs": 8, "claimed": 0, "physical_network": "physnet1", "remote_managed": false, "reason": "no device_spec matches"},
+			}},
+			object{"serial": "", "slot": "0000:a2:00.0", "problem": "serial number \"N/A\" is a placeholder", "pfs": []any{}},
+		},
+	}}
+	f.lists["/agents/v1/dpus"] = []object{
+		{"serial": "MT2333XZ0AAA", "system": "s1", "chassis": "dpu-2.example", "alive": true, "node_uuid": id(3), "orders": 2, "reported_at": began, "problems": []any{}},
+		{"serial": "MT2333XZ0AAA", "system": "s2", "chassis": "liar", "alive": false, "orders": 0, "reported_at": began, "problems": []any{"no uplink"}, "refused": "two report it"},
+	}
+	f.lists["/agents/v1/identities"] = []object{
+		{"uuid": id(60), "kind": "host", "name": "cmp1", "state": "waiting", "key": "0123456789abcdef0123456789abcdef", "certificate_expires_at": began, "reason": "cmp1 has another key"},
+	}
 	f.routes()
 	return f
 }
@@ -501,7 +516,14 @@ func (f *fleet) instances() {
 		object{"host": "cmp2", "filter": "remote_managed", "reason": "it has no free function", "details": []string{"0000:82:00.0: all 4 are claimed"}},
 	}})
 	f.serve("/compute/v2.1/os-services", "services", "service")
-	f.serve("/compute/v2.1/os-hypervisors", "hypervisors", "hypervisor")
+	f.serve("/agents/v1/hosts", "hosts", "")
+	f.serve("/agents/v1/tokens", "tokens", "")
+	f.says("GET /agents/v1/dpus", object{"dpus": f.lists["/agents/v1/dpus"]})
+	f.says("GET /agents/v1/dpus/{serial}", object{"dpus": f.lists["/agents/v1/dpus"]})
+	f.says("GET /agents/v1/identities", object{"identities": f.lists["/agents/v1/identities"]})
+	for _, what := range []string{"hosts/{name}/approve", "hosts/{name}/revoke", "dpus/{name}/approve", "dpus/{name}/revoke", "dpus/{name}/reset"} {
+		f.done("POST /agents/v1/"+what, http.StatusNoContent)
+	}
 	f.says("GET /networking/v2.0/ports/{ref}/explain", object{"hops": []any{
 		object{"name": "port", "ok": true, "text": "bound to host cmp1"}, object{"name": "card", "ok": false, "text": "card MT1 is no child of cmp1's node"},
 	}})

@@ -73,8 +73,8 @@ func (a *app) apiVersions() *cobra.Command {
 	}}
 }
 
-// devices is where Linux has a directory for each PCI function.
-const devices = "/sys/bus/pci/devices"
+// pciDevices is where Linux has a directory for each PCI function.
+const pciDevices = "/sys/bus/pci/devices"
 
 // pciVPD shows what a card says of itself.
 func (a *app) pciVPD() *cobra.Command {
@@ -104,7 +104,7 @@ func (a *app) pciVPD() *cobra.Command {
 
 func (a *app) vpdBytes(source string) ([]byte, error) {
 	if _, err := pci.ParseAddress(source); err == nil {
-		path := filepath.Join(devices, strings.ToLower(source), "vpd")
+		path := filepath.Join(pciDevices, strings.ToLower(source), "vpd")
 		data, err := os.ReadFile(path) //nolint:gosec // below sysfs
 		switch {
 		case errors.Is(err, fs.ErrNotExist):

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/riser-project/riser/api/agents"
 	"github.com/riser-project/riser/api/baremetal"
 	"github.com/riser-project/riser/api/compute"
 	"github.com/riser-project/riser/api/networking"
@@ -71,6 +72,7 @@ func serve(t *testing.T) (url string) {
 	mux := http.NewServeMux()
 	mux.Handle(compute.Prefix, compute.New(compute.Options{DB: w.DB, Runner: runner, Placer: w.Placer}))
 	mux.Handle(networking.Prefix, networking.New(networking.Options{DB: w.DB, Binding: w.Binder}))
+	mux.Handle(agents.Prefix, agents.New(agents.Options{DB: w.DB, Enrol: w.Enrol, Binding: w.Binder}))
 	mux.Handle("/", baremetal.New(baremetal.Options{DB: w.DB, Intake: &conductor.Intake{DB: w.DB, Catalog: catalog, Drivers: drivers}}))
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
