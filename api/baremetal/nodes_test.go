@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 
 	"github.com/riser-project/riser/api/baremetal"
 	"github.com/riser-project/riser/node"
@@ -270,6 +271,8 @@ func patch(op, path string, value ...any) obj {
 }
 
 func TestPatchNode(t *testing.T) {
+	s := newServer(t).idle()
+	parent := s.node(obj{"name": "parent"})
 	for name, c := range map[string]struct {
 		ops  list
 		want map[string]any
@@ -289,14 +292,12 @@ func TestPatchNode(t *testing.T) {
 		"the parent by its name":      {list{patch("add", "/parent_node", "parent")}, obj{"parent_node": "PARENT"}},
 		"the display name is taken":   {list{patch("add", "/instance_info/display_name", "web")}, obj{"instance_name": "web"}},
 		"a boolean written as a text": {list{patch("replace", "/disable_power_off", "yes")}, obj{"disable_power_off": true}},
-		"nothing":                     {list{}, obj{"name": "n"}},
+		"nothing":                     {list{}, obj{"name": nil}},
 		"the same interface":          {list{patch("replace", "/boot_interface", "ipxe")}, obj{"boot_interface": "ipxe"}},
 		"an interface's default":      {list{patch("remove", "/boot_interface")}, obj{"boot_interface": "fake"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newServer(t).idle()
-			parent := s.node(obj{"name": "parent"})
-			id := s.node(obj{"name": "n", "description": "d", "extra": obj{"k": "v", "l": list{"x"}}, "maintenance": true})
+			id := s.node(obj{"description": "d", "extra": obj{"k": "v", "l": list{"x"}}, "maintenance": true})
 			s.edit(id, func(n *node.Node) { n.MaintenanceReason, n.Fault = "why", node.FaultPower })
 			o := s.must(http.StatusOK, http.MethodPatch, "/v1/nodes/"+id, c.ops)
 			for key, want := range c.want {
@@ -379,7 +380,9 @@ func TestPatchNodeRefuses(t *testing.T) {
 }
 
 func TestWhenANodeMayBePatched(t *testing.T) {
+	s := newServer(t).idle()
 	extra := list{patch("add", "/extra/a", 1)}
+	instance := func(n *node.Node) { n.InstanceUUID = uuid.NewString() }
 	for name, c := range map[string]struct {
 		edit   func(*node.Node)
 		ops    list
@@ -394,16 +397,15 @@ func TestWhenANodeMayBePatched(t *testing.T) {
 		"an interface while active":        {func(n *node.Node) { n.Provision = node.Active }, list{patch("replace", "/boot_interface", "pxe")}, 409, "boot_interface"},
 		"an interface in maintenance":      {func(n *node.Node) { n.Provision, n.Maintenance = node.Active, true }, list{patch("replace", "/boot_interface", "pxe")}, 200, ""},
 		"the driver with a console":        {func(n *node.Node) { n.ConsoleEnabled = true }, list{patch("replace", "/driver", "redfish")}, 409, "console"},
-		"another instance":                 {func(n *node.Node) { n.InstanceUUID = "44444444-4444-4444-4444-444444444444" }, list{patch("replace", "/instance_uuid", "55555555-5555-5555-5555-555555555555")}, 409, "is associated with instance 44444444"},
+		"another instance":                 {instance, list{patch("replace", "/instance_uuid", "55555555-5555-5555-5555-555555555555")}, 409, "is associated with instance "},
 		"the same instance":                {func(n *node.Node) { n.InstanceUUID = "44444444-4444-4444-4444-444444444444" }, list{patch("replace", "/instance_uuid", "44444444-4444-4444-4444-444444444444")}, 200, ""},
 		"protection of what is active":     {func(n *node.Node) { n.Provision = node.Active }, list{patch("replace", "/protected", "true"), patch("add", "/protected_reason", "mine")}, 200, ""},
 		"retirement of what is manageable": {func(n *node.Node) { n.Provision = node.Manageable }, list{patch("replace", "/retired", true), patch("add", "/retired_reason", "old")}, 200, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newServer(t).idle()
-			id := s.node(obj{"name": "n"})
+			id := s.node(obj{})
 			s.edit(id, c.edit)
-			if a := s.do(http.MethodPatch, "/v1/nodes/n", c.ops); a.status != c.status || !strings.Contains(a.fault(), c.says) {
+			if a := s.do(http.MethodPatch, "/v1/nodes/"+id, c.ops); a.status != c.status || !strings.Contains(a.fault(), c.says) {
 				t.Errorf("status %d, want %d: %s", a.status, c.status, a.text)
 			}
 		})
@@ -456,6 +458,7 @@ func TestSecretsAreNeverShown(t *testing.T) {
 }
 
 func TestDeleteNode(t *testing.T) {
+	s := newServer(t).idle()
 	for name, c := range map[string]struct {
 		edit   func(*node.Node)
 		status int
@@ -470,12 +473,12 @@ func TestDeleteNode(t *testing.T) {
 		"locked":                {func(n *node.Node) { n.Reservation = "c9" }, 409, "is locked by host c9"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newServer(t).idle()
-			s.edit(s.node(obj{"name": "n"}), c.edit)
-			if a := s.do(http.MethodDelete, "/v1/nodes/n", nil); a.status != c.status || !strings.Contains(a.fault(), c.says) {
+			id := s.node(obj{})
+			s.edit(id, c.edit)
+			if a := s.do(http.MethodDelete, "/v1/nodes/"+id, nil); a.status != c.status || !strings.Contains(a.fault(), c.says) {
 				t.Errorf("status %d: %s", a.status, a.text)
 			}
-			if left := s.do(http.MethodGet, "/v1/nodes/n", nil).status == http.StatusOK; left != (c.status != 204) {
+			if left := s.do(http.MethodGet, "/v1/nodes/"+id, nil).status == http.StatusOK; left != (c.status != 204) {
 				t.Errorf("the node is left: %v", left)
 			}
 		})

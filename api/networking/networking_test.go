@@ -269,9 +269,9 @@ func TestExplainEndsAtTheFirstBrokenHop(t *testing.T) {
 		want string
 	}{
 		{func() {}, "port:false"},
-		{func() { c.bind(t, p.ID, "cmp1", novas(3, "0000:81:01.3")) }, "port:true claim:true card:true order:true report:false"},
-		{func() { c.Must(c.Poll(t.Context())) }, "port:true claim:true card:true order:true report:true backend:false"},
-		{func() { c.Must(c.Binder.Reconcile(t.Context())) }, "port:true claim:true card:true order:true report:true backend:true"},
+		{func() { c.bind(t, p.ID, "cmp1", novas(3, "0000:81:01.3")) }, "port:true claim:true card:true dpu:true order:true report:false"},
+		{func() { c.Must(c.Poll(t.Context())) }, "port:true claim:true card:true dpu:true order:true report:true backend:false"},
+		{func() { c.Must(c.Binder.Reconcile(t.Context())) }, "port:true claim:true card:true dpu:true order:true report:true backend:true"},
 	} {
 		step.do()
 		if got := explain(); got != step.want {
