@@ -74,7 +74,9 @@ func (b *Binder) Bind(ctx context.Context, tx *store.Tx, c *store.Claim, owner s
 	if _, err := b.usable(ctx, tx, c, n); err != nil {
 		return fmt.Errorf("port %s: %w", p.ID, err)
 	}
-	p.Profile = profile(p.Profile, c)
+	if !ofNode(c) {
+		p.Profile = profileOf(p.Profile, c)
+	}
 	if err := p.Profile.Check(); err != nil {
 		return fmt.Errorf("port %s: %w", p.ID, err)
 	}
@@ -103,7 +105,7 @@ func function(c *store.Claim) string {
 
 // usable returns the facts of the claim's card, or fault.Conflict with the reason why no port of the network may be bound to the function.
 func (b *Binder) usable(ctx context.Context, tx *store.Tx, c *store.Claim, n *store.Network) (*enrol.Facts, error) {
-	f, err := enrol.Load(ctx, tx, c.Host, c.Card)
+	f, err := facts(ctx, tx, c)
 	if fault.Is(err, fault.NotFound) {
 		return nil, fault.New(fault.Conflict, "cannot be bound to %s: %w", function(c), err)
 	}
@@ -123,6 +125,14 @@ func (b *Binder) usable(ctx context.Context, tx *store.Tx, c *store.Claim, n *st
 	return f, nil
 }
 
+// facts reads what is known of a claim's card.
+func facts(ctx context.Context, tx *store.Tx, c *store.Claim) (*enrol.Facts, error) {
+	if ofNode(c) {
+		return enrol.LoadNode(ctx, tx, c.Host, c.Card)
+	}
+	return enrol.Load(ctx, tx, c.Host, c.Card)
+}
+
 func wrongUplink(d *store.DPU, c *store.Claim, n *store.Network) string {
 	have := ""
 	if c.PhysicalNetwork != nil {
@@ -137,8 +147,8 @@ func wrongUplink(d *store.DPU, c *store.Claim, n *store.Network) string {
 	return ""
 }
 
-// profile returns old with the six keys of the claim.
-func profile(old network.Profile, c *store.Claim) network.Profile {
+// profileOf returns old with the six keys of the claim.
+func profileOf(old network.Profile, c *store.Claim) network.Profile {
 	p := old.Unbound()
 	p.PCIVendorInfo, p.PCISlot = c.Vendor+":"+c.Product, c.Address
 	p.PhysicalNetwork, p.CardSerial, p.PFMAC = c.PhysicalNetwork, c.Card, c.PFMAC
@@ -170,6 +180,9 @@ func (b *Binder) Unbind(ctx context.Context, tx *store.Tx, port string) error {
 	}
 	if p.HostID == "" && p.DeviceID == "" && p.VIFType == network.VIFUnbound {
 		return nil
+	}
+	if err := tx.DeletePortBindings(ctx, p.ID, ""); err != nil {
+		return err
 	}
 	p.HostID, p.DeviceID, p.DeviceOwner, p.VIFType = "", "", "", network.VIFUnbound
 	p.Profile, p.Up, p.UpReason = p.Profile.Unbound(), false, ""
@@ -217,8 +230,11 @@ func (b *Binder) releaseClaim(ctx context.Context, tx *store.Tx, p *store.VPort,
 		return err
 	}
 	for _, o := range list {
+		if o.Drained && unplugged(o) {
+			return done(ctx, tx, o)
+		}
 		p.Generation++
-		o.Generation, o.Action = p.Generation, wire.Unplug
+		o.Generation, o.Action, o.Drained = p.Generation, wire.Unplug, false
 		if err := tx.SaveOrder(ctx, o); err != nil {
 			return err
 		}

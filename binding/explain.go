@@ -3,10 +3,12 @@ package binding
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/riser-project/riser/agent/wire"
 	"github.com/riser-project/riser/enrol"
 	"github.com/riser-project/riser/fault"
+	"github.com/riser-project/riser/network"
 	"github.com/riser-project/riser/store"
 )
 
@@ -17,7 +19,7 @@ type Hop struct {
 	Text string `json:"text"` // for people
 }
 
-// Explain returns the chain of a port hop by hop: port, claim, card, DPU, order, report, backend. It ends with the first hop that is broken or
+// Explain returns the chain of a port hop by hop: port, claim, card, dpu, order, report, backend. It ends with the first hop that is broken or
 // not reached yet. The error is fault.NotFound when there is no such port.
 func (b *Binder) Explain(ctx context.Context, port string) ([]Hop, error) {
 	var hops []Hop
@@ -27,7 +29,7 @@ func (b *Binder) Explain(ctx context.Context, port string) ([]Hop, error) {
 			return err
 		}
 		for _, find := range []func(context.Context, *store.Tx, *store.VPort) (Hop, error){
-			b.portHop, b.claimHop, b.cardHop, b.orderHop, b.reportHop, b.backendHop,
+			b.portHop, b.claimHop, b.cardHop, b.dpuHop, b.orderHop, b.reportHop, b.backendHop,
 		} {
 			hop, err := find(ctx, tx, p)
 			if err != nil {
@@ -51,7 +53,12 @@ func good(name, format string, args ...any) (Hop, error) {
 }
 
 func (b *Binder) portHop(ctx context.Context, tx *store.Tx, p *store.VPort) (Hop, error) {
-	if p.HostID != "" {
+	switch {
+	case p.VIFType == network.VIFFailed:
+		return broken("port", "binding to host %s failed: %s", p.HostID, p.StatusReason)
+	case p.HostID != "" && p.VIFType != network.VIFOVS:
+		return broken("port", "host %s is to have it, and nobody has named a function of that host yet", p.HostID)
+	case p.HostID != "":
 		return good("port", "bound to host %s for device %s", p.HostID, p.DeviceID)
 	}
 	claims, err := tx.Claims(ctx, store.ClaimQuery{Port: p.ID, States: []store.ClaimState{store.ClaimReleasing}})
@@ -76,29 +83,61 @@ func (b *Binder) claimHop(ctx context.Context, tx *store.Tx, p *store.VPort) (Ho
 }
 
 func (b *Binder) cardHop(ctx context.Context, tx *store.Tx, p *store.VPort) (Hop, error) {
-	c, _, err := current(ctx, tx, p)
-	if err != nil {
+	f, why, err := chain(ctx, tx, p)
+	switch {
+	case err != nil:
 		return Hop{}, err
-	}
-	f, err := enrol.Load(ctx, tx, c.Host, c.Card)
-	if fault.Is(err, fault.NotFound) {
-		return broken("card", "%s", err)
-	}
-	if err != nil {
-		return Hop{}, err
-	}
-	if why := f.Blocked(); why != "" {
+	case why != "":
 		return broken("card", "%s", why)
 	}
-	return good("card", "card %s is node %s, its DPU is %s and alive", c.Card, f.Node.Label(), f.DPU().Chassis)
+	if why := f.Unpaired(); why != "" {
+		return broken("card", "%s", why)
+	}
+	return good("card", "card %s of host %s is node %s", f.Card.Serial, f.Host.Name, f.Node.Label())
+}
+
+// chain reads what is known of the card of a port's claim, or why nothing is.
+func chain(ctx context.Context, tx *store.Tx, p *store.VPort) (f *enrol.Facts, why string, err error) {
+	c, _, err := current(ctx, tx, p)
+	if err != nil {
+		return nil, "", err
+	}
+	f, err = facts(ctx, tx, c)
+	if fault.Is(err, fault.NotFound) {
+		return nil, err.Error(), nil
+	}
+	return f, "", err
+}
+
+func (b *Binder) dpuHop(ctx context.Context, tx *store.Tx, p *store.VPort) (Hop, error) {
+	f, _, err := chain(ctx, tx, p)
+	if err != nil {
+		return Hop{}, err
+	}
+	if why := f.Silent(); why != "" {
+		return broken("dpu", "%s", why)
+	}
+	d := f.DPU()
+	what := ""
+	if why := f.Busy(); why != "" {
+		what = "; " + why
+	}
+	if len(d.Problems) > 0 {
+		what += "; its agent tells of " + strings.Join(d.Problems, ", ")
+	}
+	return good("dpu", "DPU %s is alive%s", d.Chassis, what)
 }
 
 func (b *Binder) orderHop(ctx context.Context, tx *store.Tx, p *store.VPort) (Hop, error) {
 	_, o, err := current(ctx, tx, p)
-	if err != nil {
+	switch {
+	case err != nil:
 		return Hop{}, err
-	}
-	if o == nil || o.Action != wire.Plug {
+	case o == nil:
+		return broken("order", "nothing is ordered yet")
+	case o.Drained:
+		return broken("order", "unplugged for work on card %s; it is plugged again afterwards", o.Card)
+	case o.Action != wire.Plug:
 		return broken("order", "nothing is ordered yet")
 	}
 	return good("order", "%s %s %d of the PF with MAC %s, generation %d", o.Action, o.Kind, o.Number, o.PFMAC, o.Generation)

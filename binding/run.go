@@ -214,7 +214,7 @@ func (b *Binder) trouble(ctx context.Context, port string, cause error) error {
 // binding returns what the backend is told about a bound port, or nil.
 func (b *Binder) binding(ctx context.Context, tx *store.Tx, p *store.VPort) (*network.Binding, error) {
 	c, o, err := current(ctx, tx, p)
-	if err != nil || c == nil || o == nil {
+	if err != nil || c == nil || o == nil || o.Drained {
 		return nil, err
 	}
 	n, err := tx.NodeByCard(ctx, c.Card)

@@ -77,20 +77,23 @@ func (b *Binder) report(ctx context.Context, tx *store.Tx, serial string, s wire
 		return b.overtake(ctx, tx, p, o, s.Generation)
 	}
 	o.Reported, o.State, o.Reason, o.Representor, o.Installed = s.Generation, s.State, s.Reason, s.Representor, s.Installed
-	if o.Action == wire.Unplug && o.State == wire.Unplugged && o.Reported == o.Generation {
-		if err := tx.DeleteOrder(ctx, o.Port, o.Card); err != nil {
-			return err
-		}
-		if err := tx.FreeClaim(ctx, o.Claim); err != nil {
-			return err
-		}
-	} else if err := tx.SaveReport(ctx, o); err != nil {
+	if unplugged(o) && !o.Drained {
+		err = done(ctx, tx, o)
+	} else {
+		err = tx.SaveReport(ctx, o)
+	}
+	if err != nil {
 		return err
 	}
 	if p == nil {
 		return nil
 	}
 	return b.resettle(ctx, tx, p)
+}
+
+// unplugged reports whether the card has confirmed that it carried out an unplug order.
+func unplugged(o *store.Order) bool {
+	return o.Action == wire.Unplug && o.State == wire.Unplugged && o.Reported == o.Generation
 }
 
 // overtake gives an order again under a generation above the one that the card has: the database was put back to an older state.
@@ -109,38 +112,56 @@ func (b *Binder) overtake(ctx context.Context, tx *store.Tx, p *store.VPort, o *
 // are no longer ACTIVE until the card's agent says so again.
 func (b *Binder) CardReset(ctx context.Context, serial string) error {
 	return b.o.DB.Write(ctx, func(tx *store.Tx) error {
-		list, err := tx.Orders(ctx, store.OrderQuery{Card: serial, Lock: true})
-		if err != nil {
-			return err
-		}
-		for _, o := range list {
-			if err := b.resetOrder(ctx, tx, o); err != nil {
-				return err
-			}
-		}
-		return nil
+		return eachOrder(ctx, tx, serial, func(p *store.VPort, o *store.Order) error { return b.resetOrder(ctx, tx, p, o) })
 	})
 }
 
-func (b *Binder) resetOrder(ctx context.Context, tx *store.Tx, o *store.Order) error {
-	if o.Action == wire.Unplug {
-		if err := tx.DeleteOrder(ctx, o.Port, o.Card); err != nil {
-			return err
-		}
-		return tx.FreeClaim(ctx, o.Claim)
-	}
-	o.State, o.Reason, o.Representor, o.Installed = wire.Waiting, "the card was reset", "", false
-	if err := tx.SaveReport(ctx, o); err != nil {
-		return err
-	}
-	p, err := tx.VPortForUpdate(ctx, o.Port)
-	if fault.Is(err, fault.NotFound) {
-		return nil
-	}
+// eachOrder calls fn for each order of a card, with its port or nil, both held against other writers: the port first, as everywhere.
+func eachOrder(ctx context.Context, tx *store.Tx, serial string, fn func(p *store.VPort, o *store.Order) error) error {
+	list, err := tx.Orders(ctx, store.OrderQuery{Card: serial})
 	if err != nil {
 		return err
 	}
+	for _, seen := range list {
+		p, err := tx.VPortForUpdate(ctx, seen.Port)
+		if err != nil && !fault.Is(err, fault.NotFound) {
+			return err
+		}
+		now, err := tx.Orders(ctx, store.OrderQuery{Card: serial, Port: seen.Port, Lock: true})
+		if err != nil {
+			return err
+		}
+		for _, o := range now {
+			if err := fn(p, o); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (b *Binder) resetOrder(ctx context.Context, tx *store.Tx, p *store.VPort, o *store.Order) error {
+	switch {
+	case o.Action == wire.Unplug && !o.Drained:
+		return done(ctx, tx, o)
+	case o.Drained:
+		o.Reported, o.State, o.Reason = o.Generation, wire.Unplugged, "the card was reset"
+	default:
+		o.State, o.Reason = wire.Waiting, "the card was reset"
+	}
+	o.Representor, o.Installed = "", false
+	if err := tx.SaveReport(ctx, o); err != nil || p == nil {
+		return err
+	}
 	return b.resettle(ctx, tx, p)
+}
+
+// done ends an order that was carried out and leaves nothing to watch: its function is free.
+func done(ctx context.Context, tx *store.Tx, o *store.Order) error {
+	if err := tx.DeleteOrder(ctx, o.Port, o.Card); err != nil {
+		return err
+	}
+	return tx.FreeClaim(ctx, o.Claim)
 }
 
 // resettle is settle for a port that changes in nothing else.
@@ -208,7 +229,13 @@ func current(ctx context.Context, tx *store.Tx, p *store.VPort) (*store.Claim, *
 // judge says how far a bound port is, and what it waits for or why it failed.
 func judge(p *store.VPort, o *store.Order, chassis string) (status, reason string) {
 	switch {
-	case o == nil || o.Action != wire.Plug:
+	case o == nil:
+		return network.StatusBuild, "nothing is ordered yet"
+	case o.Drained && unplugged(o):
+		return network.StatusBuild, fmt.Sprintf("unplugged from DPU %s while its card is worked on", chassis)
+	case o.Drained:
+		return network.StatusBuild, fmt.Sprintf("waiting for DPU %s to unplug the port, since its card is to be worked on", chassis)
+	case o.Action != wire.Plug:
 		return network.StatusBuild, "nothing is ordered yet"
 	case o.Reported < o.Generation:
 		return network.StatusBuild, fmt.Sprintf("waiting for DPU %s to carry out order %d", chassis, o.Generation)

@@ -33,13 +33,28 @@ func Load(ctx context.Context, tx *store.Tx, host, serial string) (*Facts, error
 		return nil, fault.New(fault.NotFound, "Host %s has no card %s.", host, serial)
 	}
 	f.Card = cards[0]
-	if f.DPUs, err = tx.DPUs(ctx, []string{serial}); err != nil {
+	return f, f.load(ctx, tx, serial)
+}
+
+// LoadNode reads the facts of the card with this serial in a bare-metal machine, on which no agent of riser's may run: only the card's own Linux
+// tells of it. nodeUUID is the machine's node. The error is fault.NotFound when there is no such node.
+func LoadNode(ctx context.Context, tx *store.Tx, nodeUUID, serial string) (*Facts, error) {
+	n, err := tx.Node(ctx, nodeUUID)
+	if err != nil {
 		return nil, err
+	}
+	f := &Facts{Host: &store.Host{Name: n.Label(), Node: n.UUID}, Card: &store.HostCard{Host: n.Label(), Serial: serial}}
+	return f, f.load(ctx, tx, serial)
+}
+
+func (f *Facts) load(ctx context.Context, tx *store.Tx, serial string) (err error) {
+	if f.DPUs, err = tx.DPUs(ctx, []string{serial}); err != nil {
+		return err
 	}
 	if f.Node, err = tx.NodeByCard(ctx, serial); fault.Is(err, fault.NotFound) {
 		f.Node, err = nil, nil
 	}
-	return f, err
+	return err
 }
 
 // DPU returns the card's own Linux, or nil when none or more than one claims to be it.
@@ -52,7 +67,7 @@ func (f *Facts) DPU() *store.DPU {
 
 // Blocked says why no port may be bound to the card now, for people; it is empty when nothing stands against it.
 func (f *Facts) Blocked() string {
-	for _, reason := range []func() string{f.unpaired, f.busy, f.silent} {
+	for _, reason := range []func() string{f.Unpaired, f.Busy, f.Silent} {
 		if why := reason(); why != "" {
 			return why
 		}
@@ -60,8 +75,8 @@ func (f *Facts) Blocked() string {
 	return ""
 }
 
-// unpaired says what is wrong with the pair of host and card.
-func (f *Facts) unpaired() string {
+// Unpaired says what is wrong with the pair of host and card, and nothing when they belong together.
+func (f *Facts) Unpaired() string {
 	c := f.Card
 	switch {
 	case f.Host.Refused != "":
@@ -86,8 +101,8 @@ func (f *Facts) unpaired() string {
 	return ""
 }
 
-// busy says what is being done to the card.
-func (f *Facts) busy() string {
+// Busy says what is being done to the card, and nothing when it may take ports. It must be paired.
+func (f *Facts) Busy() string {
 	n := f.Node
 	switch {
 	case n.Maintenance && n.MaintenanceReason != "":
@@ -102,8 +117,8 @@ func (f *Facts) busy() string {
 	return fmt.Sprintf("DPU node %s is in state %q", n.Label(), n.Provision)
 }
 
-// silent says whether the card's own Linux is there to take orders.
-func (f *Facts) silent() string {
+// Silent says that nobody on the card's own Linux is there to take orders, and nothing when somebody is.
+func (f *Facts) Silent() string {
 	d := f.DPU()
 	switch {
 	case d == nil:

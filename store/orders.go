@@ -21,6 +21,7 @@ type Order struct {
 	MAC        string // of the port
 	MTU        int    // bytes; 0 leaves it
 	ByOVN      bool   // ovn-controller plugs
+	Drained    bool   // an unplug that is to be taken back: the claim stays, and Action is plug again when the work on the card is over
 	CreatedAt  time.Time
 
 	Reported    int64 // generation that the report below speaks of; 0 is none
@@ -44,6 +45,7 @@ var orders = table[Order]{"orders", []column[Order]{
 	text("mac", func(o *Order) *string { return &o.MAC }),
 	count("mtu", func(o *Order) *int { return &o.MTU }),
 	boolean("by_ovn", func(o *Order) *bool { return &o.ByOVN }),
+	boolean("drained", func(o *Order) *bool { return &o.Drained }),
 	number("reported_generation", func(o *Order) *int64 { return &o.Reported }),
 	text("reported_state", func(o *Order) *string { return &o.State }),
 	text("reported_reason", func(o *Order) *string { return &o.Reason }),
@@ -112,7 +114,8 @@ func (tx *Tx) SaveOrder(ctx context.Context, o *Order) error {
 	}
 	_, err = tx.exec(ctx, query+` ON CONFLICT (port, card) DO UPDATE SET claim = excluded.claim, generation = excluded.generation,
 		revision = excluded.revision, action = excluded.action, kind = excluded.kind, pf_mac = excluded.pf_mac, number = excluded.number,
-		mac = excluded.mac, mtu = excluded.mtu, by_ovn = excluded.by_ovn, created_at = excluded.created_at`, args...)
+		mac = excluded.mac, mtu = excluded.mtu, by_ovn = excluded.by_ovn,
+		drained = excluded.drained, created_at = excluded.created_at`, args...)
 	tx.Wake(TopicOrders(o.Card))
 	return err
 }
