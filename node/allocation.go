@@ -28,8 +28,9 @@ type Allocation struct {
 	LastError      string
 }
 
-// Fits reports whether n can be given to a: available and unused, out of maintenance, with a known power state, of the resource class, not a
-// child, among the candidates, of the owner, with every trait. n.Traits must be filled.
+// Fits reports whether n can be given to a: available and unused, out of maintenance, with a known power state, of the resource class, among the
+// candidates, of the owner, with every trait. A child fits only as a candidate that is named: it is no machine for general use. n.Traits must be
+// filled.
 func (a *Allocation) Fits(n *Node) bool {
 	return a.Matches(n) && !slices.ContainsFunc(a.Traits, func(t string) bool { return !slices.Contains(n.Traits, t) })
 }
@@ -37,7 +38,9 @@ func (a *Allocation) Fits(n *Node) bool {
 // Matches is Fits without regard to traits.
 func (a *Allocation) Matches(n *Node) bool {
 	switch {
-	case n.Provision != Available, n.InstanceUUID != "", n.Maintenance, n.Power == "", n.IsChild():
+	case n.Provision != Available, n.InstanceUUID != "", n.Maintenance, n.Power == "":
+		return false
+	case n.IsChild() && len(a.CandidateNodes) == 0:
 		return false
 	case n.ResourceClass != a.ResourceClass:
 		return false

@@ -85,6 +85,7 @@ func TestWhatAnAllocationFits(t *testing.T) {
 		"a node in maintenance":           {func(n *node.Node, _ *node.Allocation) { n.Maintenance = true }, false},
 		"a node whose power nobody knows": {func(n *node.Node, _ *node.Allocation) { n.Power = "" }, false},
 		"a child":                         {func(n *node.Node, _ *node.Allocation) { n.Parent = "p" }, false},
+		"a child that is named":           {func(n *node.Node, a *node.Allocation) { n.Parent, a.CandidateNodes = "p", []string{"n"} }, true},
 		"one of the candidates":           {func(_ *node.Node, a *node.Allocation) { a.CandidateNodes = []string{"m", "n"} }, true},
 		"none of the candidates":          {func(_ *node.Node, a *node.Allocation) { a.CandidateNodes = []string{"m"} }, false},
 		"the owner's own node":            {func(_ *node.Node, a *node.Allocation) { a.Owner = "p" }, true},

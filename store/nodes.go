@@ -127,6 +127,7 @@ func (tx *Tx) Unseal(ctx context.Context, n *node.Node) error {
 	}
 	n.DriverInfo = node.JoinSecrets(n.DriverInfo, secrets["driver_info"])
 	n.InstanceInfo = node.JoinSecrets(n.InstanceInfo, secrets["instance_info"])
+	n.DriverInternalInfo = node.JoinSecrets(n.DriverInternalInfo, secrets["driver_internal_info"])
 	return nil
 }
 
@@ -227,7 +228,9 @@ func (tx *Tx) moveLease(ctx context.Context, n *node.Node, from int) error {
 // sealNode splits the secrets off n and returns them sealed; a secret that n shows as Masked is taken from old.
 func (tx *Tx) sealNode(n *node.Node, old map[string]node.Object) ([]byte, error) {
 	all := map[string]node.Object{}
-	for name, field := range map[string]*node.Object{"driver_info": &n.DriverInfo, "instance_info": &n.InstanceInfo} {
+	for name, field := range map[string]*node.Object{
+		"driver_info": &n.DriverInfo, "instance_info": &n.InstanceInfo, "driver_internal_info": &n.DriverInternalInfo,
+	} {
 		clear, secrets := node.SplitSecrets(node.JoinSecrets(*field, old[name]))
 		for k, v := range secrets {
 			if v == node.Masked {

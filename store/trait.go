@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"slices"
 
 	"github.com/riser-project/riser/node"
 )
@@ -14,9 +15,18 @@ func (tx *Tx) Traits(ctx context.Context, nodeUUID string) ([]string, error) {
 
 // FillTraits reads the traits of the nodes into them.
 func (tx *Tx) FillTraits(ctx context.Context, list []*node.Node) error {
-	if len(list) == 0 {
-		return nil
+	for part := range slices.Chunk(list, traitsAtOnce) {
+		if err := tx.fillTraits(ctx, part); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// traitsAtOnce bounds the arguments of a statement.
+const traitsAtOnce = 1000
+
+func (tx *Tx) fillTraits(ctx context.Context, list []*node.Node) error {
 	byUUID := make(map[string]*node.Node, len(list))
 	uuids := make([]string, len(list))
 	for i, n := range list {

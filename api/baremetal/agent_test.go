@@ -42,6 +42,23 @@ func TestLookup(t *testing.T) {
 	if a := s.do(http.MethodGet, "/v1/nodes/n", nil); strings.Contains(a.text, token) || !strings.Contains(a.text, "agent_secret_token") {
 		t.Errorf("the token is shown: %s", a.text)
 	}
+	err := s.db.Read(t.Context(), func(tx *store.Tx) error {
+		n, err := tx.Node(t.Context(), id)
+		if err != nil {
+			return err
+		}
+		if n.DriverInternalInfo["agent_secret_token"] != node.Masked {
+			t.Errorf("the token is kept in clear: %v", n.DriverInternalInfo)
+		}
+		err = tx.Unseal(t.Context(), n)
+		if n.DriverInternalInfo["agent_secret_token"] != token {
+			t.Errorf("the token is lost: %v", n.DriverInternalInfo)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.refuses(t, map[string]refusal{
 		"nothing":                   {"", "GET", "/v1/lookup", nil, 400, "incomplete lookup"},
 		"an address that is none":   {"", "GET", "/v1/lookup?addresses=x", nil, 400, "incomplete lookup"},

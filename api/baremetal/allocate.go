@@ -16,9 +16,14 @@ import (
 // that requests of the same time do not all want the same one; with byName the node that has the allocation's name is tried first.
 func allocate(ctx context.Context, tx *store.Tx, a *al, byName bool) error {
 	no := false
-	q := store.NodeQuery{Provision: []node.State{node.Available}, ResourceClass: a.ResourceClass, Associated: &no, Maintenance: &no}
+	q := store.NodeQuery{
+		Provision: []node.State{node.Available}, ResourceClass: a.ResourceClass, Associated: &no, Maintenance: &no,
+		Columns: []string{
+			"uuid", "name", "provision_state", "instance_uuid", "maintenance", "power_state", "parent_node", "resource_class", "owner", "lessee",
+		},
+	}
 	if len(a.CandidateNodes) > 0 {
-		q.UUIDs = a.CandidateNodes
+		q.UUIDs, q.IncludeChildren = a.CandidateNodes, true
 	}
 	found, err := tx.Nodes(ctx, q)
 	if err != nil {

@@ -189,6 +189,7 @@ func TestAllocations(t *testing.T) {
 	s := newServer(t).idle()
 	a, b := s.available("a", nil), s.available("b", nil)
 	child := s.available("child", obj{"parent_node": "a"})
+	s.available("silver", obj{"parent_node": "a", "resource_class": "silver"})
 	s.must(http.StatusNoContent, http.MethodPut, "/v1/nodes/b/traits/CUSTOM_FAST", nil)
 	for name, c := range map[string]struct {
 		body obj
@@ -199,7 +200,9 @@ func TestAllocations(t *testing.T) {
 		"by candidate":           {obj{"resource_class": "gold", "candidate_nodes": list{"a"}}, a, ""},
 		"by its name":            {obj{"resource_class": "gold", "name": "b"}, b, ""},
 		"of another class":       {obj{"resource_class": "iron"}, "", "no available nodes match the resource class iron."},
-		"a child is never taken": {obj{"resource_class": "gold", "candidate_nodes": list{child}}, "", "none of the requested nodes are available and match the resource class gold."},
+		"a child that is named":  {obj{"resource_class": "gold", "candidate_nodes": list{"child"}}, child, ""},
+		"a child by its name":    {obj{"resource_class": "silver", "name": "child"}, "", "no available nodes match the resource class silver."},
+		"a candidate of another": {obj{"resource_class": "iron", "candidate_nodes": list{"a"}}, "", "none of the requested nodes are available and match the resource class iron."},
 		"by a trait of nobody":   {obj{"resource_class": "gold", "traits": list{"CUSTOM_X"}}, "", "no suitable nodes have requested traits CUSTOM_X."},
 		"by another owner":       {obj{"resource_class": "gold", "owner": "p2"}, "", "no available nodes match the resource class gold."},
 	} {

@@ -37,19 +37,24 @@ const root = "/compute/v2.1"
 // Minor versions that change something here.
 const (
 	vLocked         = 9  // locked in a server
+	vEvacuateBare   = 14 // evacuate answers without a password
 	vHostStatus     = 16 // host_status
 	vDescription    = 19 // description of a server
+	vMigrationType  = 23 // migration_type of a migration
 	vTags           = 26 // tags of a server
 	vNetworks       = 37 // networks must be given
 	vFlavorInside   = 47 // the flavor is shown whole inside a server
 	vServiceUUID    = 53 // services and hypervisors have UUIDs
 	vFlavorText     = 55 // description of a flavor
+	vMigrateHost    = 56 // host of a cold migration
+	vMigrationUUID  = 59 // uuid of a migration
 	vFlavorSpecs    = 61 // extra_specs of a flavor
 	vCertificates   = 63 // trusted_image_certificates
 	vAttachTag      = 70 // tag of an attached interface
 	vServerGroups   = 71 // server_groups
 	vLockedReason   = 73 // locked_reason
 	vRequestHost    = 74 // host and hypervisor_hostname in a request
+	vMigrationOwner = 80 // user_id and project_id of a migration
 	vLeanHypervisor = 88 // hypervisors without their load
 	maxMinor        = 96
 )
@@ -101,6 +106,9 @@ func (a *api) routes() []rest.Route {
 		{Method: "GET", Pattern: root + "/os-hypervisors/{id}", Policy: "os_compute_api:os-hypervisors:show", Query: anyQuery, Handler: a.showHypervisor},
 		{Method: "GET", Pattern: root + "/os-services", Policy: "os_compute_api:os-services:list", Query: anyQuery, Handler: a.listServices},
 		{Method: "PUT", Pattern: root + "/os-services/{id}", Policy: "os_compute_api:os-services:update", Since: vServiceUUID, Handler: a.updateService},
+
+		{Method: "GET", Pattern: root + "/os-migrations", Policy: "os_compute_api:os-migrations:index", Query: anyQuery, Handler: a.listMigrations},
+		{Method: "POST", Pattern: root + "/os-server-external-events", Policy: "os_compute_api:os-server-external-events:create", Handler: a.takeEvents},
 
 		{Method: "GET", Pattern: root + "/os-availability-zone", Policy: "os_compute_api:os-availability-zone:list", Handler: a.zones},
 		{Method: "GET", Pattern: root + "/extensions", Policy: "os_compute_api:extensions", Handler: empty("extensions")},

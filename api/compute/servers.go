@@ -291,40 +291,6 @@ func (a *api) deleteServer(r *rest.Request) (*rest.Response, error) {
 	return rest.NoContent(), nil
 }
 
-// actions are the actions of a server, by the key of the body.
-var actions = map[string]string{"os-start": "start", "os-stop": "stop", "reboot": "reboot"}
-
-func (a *api) act(r *rest.Request) (*rest.Response, error) {
-	if err := a.visible(r); err != nil {
-		return nil, err
-	}
-	var b map[string]json.RawMessage
-	if err := r.Decode(&b); err != nil {
-		return nil, err
-	}
-	if len(b) != 1 {
-		return nil, invalid("There is no such action: want exactly one.")
-	}
-	for key, args := range b {
-		verb, ok := actions[key]
-		if !ok {
-			return nil, invalid("There is no such action: %s", key)
-		}
-		if verb == "reboot" {
-			var kind struct {
-				Type string `json:"type"`
-			}
-			if err := json.Unmarshal(args, &kind); err != nil || !slices.Contains([]string{"SOFT", "HARD"}, strings.ToUpper(kind.Type)) {
-				return nil, invalid("Invalid input for field/attribute reboot: type must be SOFT or HARD.")
-			}
-		}
-		if err := a.o.Runner.Command(r.Context(), r.PathValue("id"), verb); err != nil {
-			return nil, err
-		}
-	}
-	return rest.Accepted(""), nil
-}
-
 func (a *api) explainServer(r *rest.Request) (*rest.Response, error) {
 	if err := a.visible(r); err != nil {
 		return nil, err

@@ -14,20 +14,28 @@ import (
 
 // vmStates are the words of OS-EXT-STS:vm_state.
 var vmStates = map[store.ServerState]string{
-	store.ServerBuild: "building", store.ServerActive: "active", store.ServerStopped: "stopped", store.ServerError: "error",
+	store.ServerBuild: "building", store.ServerActive: "active", store.ServerStopped: "stopped", store.ServerResized: "resized",
+	store.ServerError: "error",
 }
 
 // powerStates are the numbers of OS-EXT-STS:power_state.
 var powerStates = map[string]int{string(virt.Running): 1, string(virt.Paused): 3, string(virt.Stopped): 4, string(virt.Crashed): 6}
 
+// taskStatus are the statuses that tasks show as.
+var taskStatus = map[string]string{
+	store.TaskRebooting: "REBOOT", store.TaskMigrating: "RESIZE", store.TaskFinishing: "RESIZE", store.TaskReverting: "REVERT_RESIZE",
+	store.TaskRebuilding: "REBUILD", store.TaskEvacuating: "REBUILD",
+}
+
 // status is the API's status of a server, which shows some tasks too.
 func status(s *store.Server) string {
-	switch {
-	case s.Task == store.TaskRebooting:
-		return "REBOOT"
-	default:
-		return string(s.State)
+	switch shown := taskStatus[s.Task]; {
+	case s.Task == store.TaskFinishing && s.Move != nil && s.Move.Kind == store.MoveRevert:
+		return "REVERT_RESIZE"
+	case shown != "":
+		return shown
 	}
+	return string(s.State)
 }
 
 // view returns a server as a version of the API shows it.

@@ -1,6 +1,8 @@
 package networking
 
 import (
+	"strings"
+
 	"github.com/riser-project/riser/api/rest"
 	"github.com/riser-project/riser/fault"
 )
@@ -15,8 +17,9 @@ func link(href string) map[string]any { return map[string]any{"rel": "self", "hr
 
 func (a *api) resources(r *rest.Request) (*rest.Response, error) {
 	var list []any
-	for _, name := range []string{"network", "subnet", "port", "extension"} {
-		list = append(list, map[string]any{"name": name, "collection": name + "s", "links": []any{link(r.Endpoint() + root + "/" + name + "s")}})
+	for _, name := range []string{"network", "subnet", "port", "security-group", "security-group-rule", "extension"} {
+		key := strings.ReplaceAll(name, "-", "_")
+		list = append(list, map[string]any{"name": key, "collection": key + "s", "links": []any{link(r.Endpoint() + root + "/" + name + "s")}})
 	}
 	return rest.OK(object("resources", list)), nil
 }
@@ -24,12 +27,15 @@ func (a *api) resources(r *rest.Request) (*rest.Response, error) {
 // extensionList has each extension that is there, by its alias.
 var extensionList = []struct{ alias, name, description string }{
 	{"binding", "Port Binding", "Expose port bindings of a virtual port to external application"},
+	{"binding-extended", "Port Bindings Extended", "A port may have a binding to a second host, which is activated later"},
 	{"extra_dhcp_opt", "Neutron Extra DHCP options", "Accepted, and left to the network backend"},
 	{"net-mtu", "Network MTU", "The MTU of a network"},
 	{"port-numa-affinity-policy", "Port NUMA affinity policy", "The NUMA policy of a port"},
 	{"port-security", "Port Security", "Provides port security"},
 	{"project-id", "project_id field enabled", "tenant_id is called project_id"},
 	{"provider", "Provider Network", "Expose mapping of virtual networks to physical networks"},
+	{"security-group", "security-group", "Rules for what ports may send and get"},
+	{"stateful-security-group", "Stateful security group", "Security groups that do not follow connections"},
 	{"standard-attr-timestamp", "Resource timestamps", "created_at and updated_at"},
 }
 

@@ -1,5 +1,5 @@
-// Package networking serves a subset of the OpenStack Networking API v2.0 (Neutron) under /networking/v2.0: networks, subnets, ports and their
-// bindings, enough to run without a Neutron.
+// Package networking serves a subset of the OpenStack Networking API v2.0 (Neutron) under /networking/v2.0: networks, subnets, ports, their
+// bindings and security groups, enough to run without a Neutron.
 //
 // It has no microversions: what is there is told by the list of extensions. An attribute that is not known is refused, as Neutron does.
 package networking
@@ -71,6 +71,23 @@ func (a *api) routes() []rest.Route {
 		{Method: "PUT", Pattern: root + "/ports/{id}", Policy: "update_port", Handler: a.updatePort},
 		{Method: "DELETE", Pattern: root + "/ports/{id}", Policy: "delete_port", Handler: a.deletePort},
 		{Method: "GET", Pattern: root + "/ports/{id}/explain", Policy: "get_port", Handler: a.explainPort},
+
+		{Method: "GET", Pattern: root + "/ports/{id}/bindings", Policy: "get_port_binding", Query: anyQuery, Handler: a.listBindings},
+		{Method: "POST", Pattern: root + "/ports/{id}/bindings", Policy: "create_port_binding", Handler: a.createBinding},
+		{Method: "GET", Pattern: root + "/ports/{id}/bindings/{host}", Policy: "get_port_binding", Query: anyQuery, Handler: a.showBinding},
+		{Method: "DELETE", Pattern: root + "/ports/{id}/bindings/{host}", Policy: "delete_port_binding", Handler: a.deleteBinding},
+		{Method: "PUT", Pattern: root + "/ports/{id}/bindings/{host}/activate", Policy: "activate_port_binding", Handler: a.activateBinding},
+
+		{Method: "GET", Pattern: root + "/security-groups", Policy: "get_security_group", Query: anyQuery, Handler: a.listGroups},
+		{Method: "POST", Pattern: root + "/security-groups", Policy: "create_security_group", Handler: a.createGroup},
+		{Method: "GET", Pattern: root + "/security-groups/{id}", Policy: "get_security_group", Query: anyQuery, Handler: a.showGroup},
+		{Method: "PUT", Pattern: root + "/security-groups/{id}", Policy: "update_security_group", Handler: a.updateGroup},
+		{Method: "DELETE", Pattern: root + "/security-groups/{id}", Policy: "delete_security_group", Handler: a.deleteGroup},
+
+		{Method: "GET", Pattern: root + "/security-group-rules", Policy: "get_security_group_rule", Query: anyQuery, Handler: a.listRules},
+		{Method: "POST", Pattern: root + "/security-group-rules", Policy: "create_security_group_rule", Handler: a.createRule},
+		{Method: "GET", Pattern: root + "/security-group-rules/{id}", Policy: "get_security_group_rule", Query: anyQuery, Handler: a.showRule},
+		{Method: "DELETE", Pattern: root + "/security-group-rules/{id}", Policy: "delete_security_group_rule", Handler: a.deleteRule},
 	}
 }
 

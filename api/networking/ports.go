@@ -33,20 +33,23 @@ func portView(p *store.VPort) map[string]any {
 	for i, ip := range p.FixedIPs {
 		ips[i] = map[string]any{"subnet_id": ip.SubnetID, "ip_address": ip.Address}
 	}
-	details := map[string]any{}
-	if p.VIFType == network.VIFOVS {
-		details = map[string]any{
-			"port_filter": true, "connectivity": "l2", "bridge_name": "br-int", "datapath_type": "system", "bound_drivers": map[string]any{"0": "riser"},
-		}
-	}
 	return map[string]any{
 		"id": p.ID, "network_id": p.NetworkID, "name": p.Name, "description": "", "tenant_id": p.Project, "project_id": p.Project, "mac_address": p.MAC,
 		"fixed_ips": ips, "admin_state_up": !p.AdminDown, "status": p.Status, "device_id": p.DeviceID, "device_owner": p.DeviceOwner,
 		"binding:vnic_type": p.VNICType, "binding:host_id": p.HostID, "binding:profile": p.Profile, "binding:vif_type": p.VIFType,
-		"binding:vif_details": details, "port_security_enabled": p.PortSecurity, "security_groups": list(p.Groups),
+		"binding:vif_details": vifDetails(p.VIFType), "port_security_enabled": p.PortSecurity, "security_groups": list(p.Groups),
 		"numa_affinity_policy": orNull(p.NUMAPolicy), "allowed_address_pairs": []any{}, "extra_dhcp_opts": []any{}, "dns_name": "", "dns_assignment": []any{},
 		"qos_policy_id": nil, "tags": []any{}, "revision_number": p.Version, "created_at": stamp(p.CreatedAt), "updated_at": stamp(p.UpdatedAt),
 		"riser:status_reason": orNull(p.StatusReason), "riser:generation": p.Generation,
+	}
+}
+
+func vifDetails(vif string) map[string]any {
+	if vif != network.VIFOVS {
+		return map[string]any{}
+	}
+	return map[string]any{
+		"port_filter": true, "connectivity": "l2", "bridge_name": "br-int", "datapath_type": "system", "bound_drivers": map[string]any{"0": "riser"},
 	}
 }
 
@@ -133,6 +136,9 @@ func (a *api) createPort(r *rest.Request) (*rest.Response, error) {
 			return as(err, "", "MacAddressInUse")
 		}
 		if err := takeAddresses(r.Context(), tx, p, attributes["fixed_ips"]); err != nil {
+			return err
+		}
+		if err := a.takeGroups(r, tx, p, attributes, true); err != nil {
 			return err
 		}
 		if err := tx.SaveVPort(r.Context(), p); err != nil {
@@ -306,6 +312,9 @@ func (a *api) updatePort(r *rest.Request) (*rest.Response, error) {
 			if err := notInUse(r.Context(), tx, p.ID, device); err != nil {
 				return err
 			}
+		}
+		if err := a.takeGroups(r, tx, p, attributes, false); err != nil {
+			return err
 		}
 		if raw, ok := attributes["fixed_ips"]; ok {
 			if err := takeAddresses(r.Context(), tx, p, raw); err != nil {
