@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -30,19 +31,39 @@ type program struct {
 	url  string
 }
 
-// build builds riser and gives it a folder, a database and an address of its own.
-func build(t *testing.T) *program {
-	t.Helper()
-	dir := t.TempDir()
-	p := &program{path: filepath.Join(dir, "riser")}
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", p.path, "./cmd/riser")
+// built builds riser, once.
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "riser-driver-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "riser")
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", path, "./cmd/riser")
 	cmd.Dir = repository
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+		return path, fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, _ := built(); path != "" {
+		_ = os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+// newProgram is riser with a database and an address of its own.
+func newProgram(t *testing.T) *program {
+	t.Helper()
+	path, err := built()
+	if err != nil {
+		t.Fatal(err)
 	}
 	listen := fmt.Sprintf("127.0.0.1:%d", freePort(t))
-	p.url = "http://" + listen
-	p.env = append(os.Environ(), "RISER_LISTEN="+listen, "RISER_URL="+p.url, "RISER_DATABASE=sqlite:"+filepath.Join(dir, "riser.db"))
+	p := &program{path: path, url: "http://" + listen}
+	p.env = append(os.Environ(), "RISER_LISTEN="+listen, "RISER_URL="+p.url, "RISER_DATABASE=sqlite:"+filepath.Join(t.TempDir(), "riser.db"))
 	return p
 }
 
@@ -164,7 +185,7 @@ func plain(text string) []string {
 // The walk-through of docs/drivers.md: the specification's own story, update the BMC firmware of all cards of a server, with the runbook of
 // examples. The ports are others.
 func TestTheWalkthroughOfTheDriversIsTrue(t *testing.T) {
-	p := build(t)
+	p := newProgram(t)
 	var ports *strings.Replacer
 	all := sessions(t, filepath.Join(repository, "docs/drivers.md"))
 	if len(all) < 8 {
