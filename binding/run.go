@@ -57,9 +57,9 @@ func (b *Binder) push(ctx context.Context) {
 	}
 }
 
-// Reconcile tells the backend of every network and port that it must still be told of.
+// Reconcile tells the backend of every network, security group and port that it must still be told of.
 func (b *Binder) Reconcile(ctx context.Context) error {
-	if err := b.networks(ctx, false); err != nil {
+	if err := errors.Join(b.networks(ctx, false), b.groups(ctx, false)); err != nil {
 		return err
 	}
 	var errs []error
@@ -78,7 +78,7 @@ func (b *Binder) Reconcile(ctx context.Context) error {
 			break
 		}
 	}
-	return errors.Join(append(errs, b.networks(ctx, true))...)
+	return errors.Join(append(errs, b.groups(ctx, true), b.networks(ctx, true))...)
 }
 
 func (b *Binder) tellAll(ctx context.Context, list []*store.VPort) []error {

@@ -206,10 +206,12 @@ func (tx *Tx) TouchVPort(ctx context.Context, uuid, trouble string) error {
 	return err
 }
 
-// DeleteVPort marks a port to be removed, and takes its addresses back at once.
+// DeleteVPort marks a port to be removed, and takes its addresses and its places in security groups back at once.
 func (tx *Tx) DeleteVPort(ctx context.Context, p *VPort) error {
-	if _, err := tx.exec(ctx, "DELETE FROM vport_addresses WHERE port = ?", p.ID); err != nil {
-		return err
+	for _, table := range []string{"vport_addresses", "vport_groups"} {
+		if _, err := tx.exec(ctx, "DELETE FROM "+table+" WHERE port = ?", p.ID); err != nil {
+			return err
+		}
 	}
 	p.Deleted = true
 	return tx.SaveVPort(ctx, p)

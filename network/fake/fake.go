@@ -17,6 +17,7 @@ type Backend struct {
 	manual   bool
 	failure  error
 	networks map[string]Segment
+	groups   map[string]network.SecurityGroup
 	ports    map[string]*Port
 	watchers map[*watcher]bool
 	calls    int
@@ -40,11 +41,13 @@ type watcher struct {
 	wake    chan struct{}
 }
 
-var _ network.Backend = (*Backend)(nil)
+var _ network.Policies = (*Backend)(nil)
 
 // New returns an empty Backend.
 func New() *Backend {
-	return &Backend{networks: map[string]Segment{}, ports: map[string]*Port{}, watchers: map[*watcher]bool{}}
+	return &Backend{
+		networks: map[string]Segment{}, groups: map[string]network.SecurityGroup{}, ports: map[string]*Port{}, watchers: map[*watcher]bool{},
+	}
 }
 
 // Name is "fake".
@@ -134,7 +137,8 @@ func (b *Backend) RemoveNetwork(ctx context.Context, id string) error {
 	return nil
 }
 
-// EnsurePort makes the port exist as p says. The error is fault.NotFound when its network does not exist.
+// EnsurePort makes the port exist as p says. The error is fault.NotFound when its network or one of its security
+// groups does not exist.
 func (b *Backend) EnsurePort(ctx context.Context, p network.Port, bound *network.Binding) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -143,6 +147,11 @@ func (b *Backend) EnsurePort(ctx context.Context, p network.Port, bound *network
 	}
 	if _, ok := b.networks[p.NetworkID]; !ok {
 		return fault.New(fault.NotFound, "port %s: network %s does not exist", p.ID, p.NetworkID)
+	}
+	for _, id := range p.Groups {
+		if _, ok := b.groups[id]; !ok {
+			return fault.New(fault.NotFound, "port %s: security group %s does not exist", p.ID, id)
+		}
 	}
 	have := b.ports[p.ID]
 	if have == nil {
@@ -167,6 +176,42 @@ func (b *Backend) EnsurePort(ctx context.Context, p network.Port, bound *network
 		b.set(have, true, "")
 	}
 	return nil
+}
+
+// EnsureGroup makes the security group exist as g says.
+func (b *Backend) EnsureGroup(ctx context.Context, g network.SecurityGroup) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.begin(ctx); err != nil {
+		return err
+	}
+	g.Rules = slices.Clone(g.Rules)
+	b.groups[g.ID] = g
+	return nil
+}
+
+// RemoveGroup removes the security group. The error is fault.Conflict while ports are in it.
+func (b *Backend) RemoveGroup(ctx context.Context, id string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.begin(ctx); err != nil {
+		return err
+	}
+	for _, p := range b.ports {
+		if slices.Contains(p.Groups, id) {
+			return fault.New(fault.Conflict, "security group %s has port %s", id, p.ID)
+		}
+	}
+	delete(b.groups, id)
+	return nil
+}
+
+// Group returns what the backend was told of a security group, and whether it knows it.
+func (b *Backend) Group(id string) (network.SecurityGroup, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	g, ok := b.groups[id]
+	return g, ok
 }
 
 const reasonUnbound = "the port is bound to no chassis"

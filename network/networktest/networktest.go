@@ -39,6 +39,8 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		"a watcher hears of each change":                   watchChange,
 		"a watcher ends with its context":                  watchEnds,
 		"a port of a network that is not there is faulted": noNetwork,
+		"a port is in groups that exist":                   groupMembers,
+		"a security group can be changed and repeated":     groupChanges,
 		"a name is given": func(t *testing.T, h Harness) {
 			if h.Backend.Name() == "" {
 				t.Error("the backend has no name")
@@ -266,5 +268,79 @@ func watchEnds(t *testing.T, h Harness) {
 		}
 	case <-time.After(patience):
 		t.Error("Watch goes on after its context has ended")
+	}
+}
+
+// Security groups that the suite uses.
+var (
+	web   = 80
+	group = network.SecurityGroup{ID: "0b0a2b8e-6a3c-4b7e-9a35-2d1f1f0a0201", Name: "web", Rules: []network.Rule{
+		{ID: "0b0a2b8e-6a3c-4b7e-9a35-2d1f1f0a0211", Direction: network.Egress, EtherType: network.IPv4},
+		{ID: "0b0a2b8e-6a3c-4b7e-9a35-2d1f1f0a0212", Direction: network.Ingress, EtherType: network.IPv4, Protocol: "tcp", PortMin: &web, PortMax: &web},
+		{ID: "0b0a2b8e-6a3c-4b7e-9a35-2d1f1f0a0213", Direction: network.Ingress, EtherType: network.IPv6, Protocol: "ipv6-icmp", RemotePrefix: "2001:db8::/32"},
+		{ID: "0b0a2b8e-6a3c-4b7e-9a35-2d1f1f0a0214", Direction: network.Ingress, EtherType: network.IPv4, RemoteGroup: "0b0a2b8e-6a3c-4b7e-9a35-2d1f1f0a0202"},
+	}}
+	other = network.SecurityGroup{ID: "0b0a2b8e-6a3c-4b7e-9a35-2d1f1f0a0202", Name: "other", Stateless: true}
+)
+
+// policies returns the backend as one that enforces security groups, or skips the test.
+func policies(t *testing.T, h Harness) network.Policies {
+	t.Helper()
+	p, ok := h.Backend.(network.Policies)
+	if !ok {
+		t.Skipf("backend %s enforces no security groups", h.Backend.Name())
+	}
+	return p
+}
+
+func groupMembers(t *testing.T, h Harness) {
+	b := policies(t, h)
+	if err := b.EnsureNetwork(t.Context(), net1, []network.Subnet{sub1}); err != nil {
+		t.Fatal(err)
+	}
+	p := port(1)
+	p.Groups = []string{group.ID}
+	if err := b.EnsurePort(t.Context(), p, nil); !fault.Is(err, fault.NotFound) {
+		t.Errorf("a port in a group that is not there: %v, want not found", err)
+	}
+	for _, g := range []network.SecurityGroup{group, other} {
+		if err := b.EnsureGroup(t.Context(), g); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ensure(t, h, p, nil)
+	if err := b.RemoveGroup(t.Context(), group.ID); !fault.Is(err, fault.Conflict) {
+		t.Errorf("removing a group with a port: %v, want a conflict", err)
+	}
+	p.Groups = []string{other.ID}
+	for range 2 {
+		ensure(t, h, p, nil)
+	}
+	if err := b.RemoveGroup(t.Context(), group.ID); err != nil {
+		t.Errorf("removing a group that its port has left: %v", err)
+	}
+	if err := b.RemovePort(t.Context(), p.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.RemoveGroup(t.Context(), other.ID); err != nil {
+		t.Errorf("removing a group whose port is gone: %v", err)
+	}
+}
+
+func groupChanges(t *testing.T, h Harness) {
+	b := policies(t, h)
+	changed := group
+	changed.Rules = append(slices.Clone(group.Rules[1:]), network.Rule{
+		ID: "0b0a2b8e-6a3c-4b7e-9a35-2d1f1f0a0215", Direction: network.Egress, EtherType: network.IPv6, Protocol: "udp",
+	})
+	for _, g := range []network.SecurityGroup{group, group, changed, changed, {ID: group.ID, Name: "empty"}} {
+		if err := b.EnsureGroup(t.Context(), g); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := b.RemoveGroup(t.Context(), group.ID); err != nil {
+			t.Errorf("removing a group: %v", err)
+		}
 	}
 }
