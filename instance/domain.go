@@ -85,16 +85,22 @@ func (r *Runner) spawn(ctx context.Context, s *store.Server) error {
 }
 
 func (r *Runner) run(ctx context.Context, s *store.Server) error {
+	if err := r.define(ctx, s); err != nil {
+		return err
+	}
+	return r.call(ctx, s, func(ctx context.Context, v virt.Driver) error { return v.Start(ctx, s.UUID) })
+}
+
+// define makes the server's domain known to its host, which has forgotten before what was left over there.
+func (r *Runner) define(ctx context.Context, s *store.Server) error {
+	if err := r.clearHost(ctx, s.Host); err != nil {
+		return err
+	}
 	d, err := r.domain(ctx, s)
 	if err != nil {
 		return err
 	}
-	return r.call(ctx, s, func(ctx context.Context, v virt.Driver) error {
-		if err := v.Define(ctx, d); err != nil {
-			return err
-		}
-		return v.Start(ctx, s.UUID)
-	})
+	return r.call(ctx, s, func(ctx context.Context, v virt.Driver) error { return v.Define(ctx, d) })
 }
 
 // done ends the server's task in a state.

@@ -75,7 +75,7 @@ func (r *Runner) request(ctx context.Context, tx *store.Tx, s *store.Server) (pl
 		return placement.Request{}, err
 	}
 	q := placement.Request{
-		Server: s.UUID, Host: h.host, CardPolicy: h.cardPolicy, NUMANode: h.numaNode, NUMAPolicy: h.numaPolicy,
+		Key: s.ClaimKey, Server: s.UUID, Host: h.host, CardPolicy: h.cardPolicy, NUMANode: h.numaNode, NUMAPolicy: h.numaPolicy,
 	}
 	if s.Host == "" { // else its size is counted already
 		q.VCPUs, q.MemoryMB = s.Flavor.VCPUs, s.Flavor.MemoryMB

@@ -94,7 +94,8 @@ func (d flakyDriver) Detach(ctx context.Context, id, address string) error {
 // stage is a world in which nothing moves by itself: the test turns the crank.
 type stage struct {
 	*attachsim.World
-	virt   *fakevirt.Driver
+	virt   *fakevirt.Driver            // of cmp1
+	virts  map[string]*fakevirt.Driver // of each host
 	fuse   *fuse
 	runner *instance.Runner
 
@@ -105,7 +106,8 @@ type stage struct {
 func newStage(t *testing.T, f *fuse) *stage {
 	t.Helper()
 	w, _ := attachsim.Standard(t)
-	s := &stage{World: w, virt: fakevirt.New(), fuse: f}
+	s := &stage{World: w, virts: map[string]*fakevirt.Driver{"cmp1": fakevirt.New(), "cmp2": fakevirt.New()}, fuse: f}
+	s.virt = s.virts["cmp1"]
 	s.anew()
 	return s
 }
@@ -115,7 +117,7 @@ func (s *stage) anew() {
 	s.Restart(func(b network.Backend) network.Backend { return flakyBackend{b, s.fuse} })
 	s.runner = instance.New(instance.Options{
 		DB: s.DB, Placer: s.Placer, Binder: s.Binder,
-		Virt: func(string) (virt.Driver, error) { return flakyDriver{s.virt, s.fuse}, nil },
+		Virt: func(host string) (virt.Driver, error) { return flakyDriver{s.virts[host], s.fuse}, nil },
 	})
 }
 
@@ -262,6 +264,7 @@ func TestAnyCallMayFailOnceOrLoseItsAnswer(t *testing.T) {
 	for at := 1; at <= count.calls; at += stride {
 		for _, after := range []bool{false, true} {
 			t.Run(fmt.Sprintf("call %d, after %v", at, after), func(t *testing.T) {
+				t.Parallel()
 				s := newStage(t, &fuse{at: at, after: after})
 				s.restart = after
 				s.life()

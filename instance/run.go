@@ -46,7 +46,7 @@ func (r *Runner) Run(ctx context.Context) {
 // Reconcile takes every server that has a task as far as it comes now.
 func (r *Runner) Reconcile(ctx context.Context) error {
 	marker := ""
-	var errs []error
+	errs := []error{r.clear(ctx)}
 	for {
 		var list []*store.Server
 		err := r.o.DB.Read(ctx, func(tx *store.Tx) (err error) {
@@ -112,9 +112,9 @@ func (r *Runner) advance(ctx context.Context, s *store.Server) error {
 			return errors.Join(err, r.say(ctx, s, err.Error()))
 		}
 		r.o.Log.Warn("a server failed", "server", s.UUID, "task", s.Task, "error", err)
-		return r.save(ctx, s, func(*store.Tx) error {
+		return r.save(ctx, s, func(tx *store.Tx) error {
 			s.State, s.Task, s.Reason, s.WaitUntil = store.ServerError, "", failure(err), time.Time{}
-			return nil
+			return r.giveUp(ctx, tx, s)
 		})
 	}
 	return nil
@@ -151,6 +151,11 @@ var tasks = map[string]func(*Runner, context.Context, *store.Server) error{
 	store.TaskAttaching:  (*Runner).attach,
 	store.TaskDetaching:  (*Runner).detach,
 	store.TaskDeleting:   (*Runner).remove,
+	store.TaskMigrating:  (*Runner).migrate,
+	store.TaskReverting:  (*Runner).migrate,
+	store.TaskFinishing:  (*Runner).finish,
+	store.TaskEvacuating: (*Runner).finish,
+	store.TaskRebuilding: (*Runner).rebuild,
 }
 
 // save writes s after f has changed it. When somebody else wrote the server meanwhile, it is read anew and the advance goes on from there.
@@ -340,6 +345,9 @@ func (r *Runner) remove(ctx context.Context, s *store.Server) error {
 			if err := end(ctx, tx, p.ID); err != nil {
 				return err
 			}
+		}
+		if err := r.giveUp(ctx, tx, s); err != nil {
+			return err
 		}
 		return tx.DeleteServer(ctx, s.UUID)
 	})

@@ -2,5 +2,5 @@
 
 package instance_test
 
-// stride is larger here, since each life takes ten times as long under the race detector.
-const stride = 7
+// The strides are larger here, since each life takes ten times as long under the race detector.
+const stride, journeyStride = 7, 17

@@ -1,6 +1,6 @@
-//go:build !race
+//go:build !race && !integration
 
 package instance_test
 
-// stride is how many calls lie between those that fail.
-const stride = 1
+// How many calls lie between those that fail: in a life, and in a journey. The integration tests leave none out.
+const stride, journeyStride = 1, 5

@@ -122,3 +122,14 @@ func (tx *Tx) SetClaimState(ctx context.Context, c *Claim, s ClaimState) error {
 	_, err := tx.exec(ctx, "UPDATE claims SET state = ?, key = ?, updated_at = ? WHERE uuid = ?", string(s), c.Key, toMicros(c.UpdatedAt), c.UUID)
 	return err
 }
+
+// ReserveClaim takes the port from a claim for which nothing is ordered: its function is kept for the server, whatever becomes of the port.
+// GiveClaim gives it one.
+func (tx *Tx) ReserveClaim(ctx context.Context, c *Claim) error { return tx.GiveClaim(ctx, c, "") }
+
+// GiveClaim makes c the claim of a port.
+func (tx *Tx) GiveClaim(ctx context.Context, c *Claim, port string) error {
+	c.Port, c.UpdatedAt = port, tx.Now()
+	_, err := tx.exec(ctx, "UPDATE claims SET port = ?, updated_at = ? WHERE uuid = ?", port, toMicros(c.UpdatedAt), c.UUID)
+	return err
+}

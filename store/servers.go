@@ -16,6 +16,7 @@ const (
 	ServerBuild   ServerState = "BUILD"
 	ServerActive  ServerState = "ACTIVE"
 	ServerStopped ServerState = "SHUTOFF"
+	ServerResized ServerState = "VERIFY_RESIZE" // migrated; to be confirmed or reverted
 	ServerError   ServerState = "ERROR"
 )
 
@@ -30,6 +31,11 @@ const (
 	TaskAttaching  = "attaching"
 	TaskDetaching  = "detaching"
 	TaskDeleting   = "deleting"
+	TaskMigrating  = "resize_migrating" // its old host gives it up
+	TaskReverting  = "resize_reverting" // so does its new one
+	TaskFinishing  = "resize_finish"    // its ports are plugged on the new host, and it is started there
+	TaskEvacuating = "rebuild_spawning" // the same after an evacuation
+	TaskRebuilding = "rebuilding"
 )
 
 // Server is an instance: a virtual machine on a host, with its ports.
@@ -46,6 +52,9 @@ type Server struct {
 	Hints       map[string]any // scheduler hints, as they came
 	Ports       []ServerPort   // in the order of the guest's interfaces
 	Host        string         // empty until one is chosen
+	Held        string         // another host on which its size is counted
+	Move        *Move          // nil unless it moves, or its migration is not confirmed
+	ClaimKey    string         // key of its claims; empty means UUID
 	State       ServerState
 	Task        string
 	Power       string    // as the virt driver last said: running, stopped, absent
@@ -86,6 +95,9 @@ var servers = table[Server]{"servers", []column[Server]{
 	jsonText("hints", func(s *Server) *map[string]any { return &s.Hints }),
 	jsonText("ports", func(s *Server) *[]ServerPort { return &s.Ports }),
 	text("host", func(s *Server) *string { return &s.Host }),
+	text("held", func(s *Server) *string { return &s.Held }),
+	jsonText("move", func(s *Server) **Move { return &s.Move }),
+	text("claim_key", func(s *Server) *string { return &s.ClaimKey }),
 	spelled("state", func(s *Server) *ServerState { return &s.State }),
 	text("task", func(s *Server) *string { return &s.Task }),
 	text("power", func(s *Server) *string { return &s.Power }),
@@ -226,24 +238,29 @@ type ServerLoad struct {
 	MemoryMB int
 }
 
-// ServerLoads sums up the servers of each of these hosts, or of every host when names is nil.
+// ServerLoads sums up the servers of each of these hosts, or of every host when names is nil. A server counts on the host that is held for it, too.
 func (tx *Tx) ServerLoads(ctx context.Context, names []string) (map[string]ServerLoad, error) {
-	w := &where{}
-	w.add("host <> ''")
-	in(w, "host", names)
 	loads := map[string]ServerLoad{}
-	err := tx.each(ctx, "SELECT host, flavor FROM servers"+w.sql(), w.args, func(rows *sql.Rows) error {
-		var host string
-		var f Flavor
-		if err := rows.Scan(&host, object[Flavor]{&f}); err != nil {
-			return err
+	for _, column := range []string{"host", "held"} {
+		w := &where{}
+		w.add(column + " <> ''")
+		in(w, column, names)
+		err := tx.each(ctx, "SELECT "+column+", flavor FROM servers"+w.sql(), w.args, func(rows *sql.Rows) error {
+			var host string
+			var f Flavor
+			if err := rows.Scan(&host, object[Flavor]{&f}); err != nil {
+				return err
+			}
+			l := loads[host]
+			l.Servers, l.VCPUs, l.MemoryMB = l.Servers+1, l.VCPUs+f.VCPUs, l.MemoryMB+f.MemoryMB
+			loads[host] = l
+			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
-		l := loads[host]
-		l.Servers, l.VCPUs, l.MemoryMB = l.Servers+1, l.VCPUs+f.VCPUs, l.MemoryMB+f.MemoryMB
-		loads[host] = l
-		return nil
-	})
-	return loads, err
+	}
+	return loads, nil
 }
 
 // Flavors returns every flavor, in the order of their creation.
