@@ -77,7 +77,7 @@ var layers = arch.Layers{
 	Outside: map[string][]string{
 		"internal/sim":        {"demo", "cmd/riser"},
 		"test/engine":         nil,
-		"test/integration":    nil,
+		"test":                nil,
 		"internal/arch":       nil,
 		"internal/lab":        nil,
 		"driver/drivertest":   nil,
