@@ -170,7 +170,8 @@ func (s *session) refusal(err error) error {
 	}
 	switch status.StatusCode() {
 	case types.RmcpStatusCodeNoResToCreateSess, types.RmcpStatusCodeNoResToCreateSessAtRole:
-		return fault.New(fault.Unavailable, "BMC %s has no session left: those of a process that was killed end by themselves after about a minute; others must be ended, or the controller be restarted", at)
+		return fault.New(fault.Unavailable, "BMC %s has no session left: those of a process that was killed end by themselves after about a minute; others must "+
+			"be ended, or the controller be restarted", at)
 	case types.RmcpStatusCodeUnauthorizedRoleOfPriLevel, types.RmcpStatusCodeInvalidRole:
 		return fault.New(fault.Unauthorized, "BMC %s does not grant the user its privilege level; lower ipmi_priv_level", at)
 	case types.RmcpStatusCodeUnauthorizedName, types.RmcpStatusCodeInvalidNameLength, types.RmcpStatusCodeInvalidIntegrityCheckValue, types.RmcpStatusCodeUnauthorizedGUID:

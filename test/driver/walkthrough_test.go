@@ -55,7 +55,7 @@ func TestMain(m *testing.M) {
 }
 
 // newProgram is riser with a database and an address of its own.
-func newProgram(t *testing.T) *program {
+func newProgram(t testing.TB) *program {
 	t.Helper()
 	path, err := built()
 	if err != nil {
@@ -67,7 +67,7 @@ func newProgram(t *testing.T) *program {
 	return p
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -94,7 +94,7 @@ func (p *program) run(t *testing.T, args ...string) string {
 }
 
 // start runs a command that stays, and returns what it prints. It is interrupted at the end of the test and must exit with status 0.
-func (p *program) start(t *testing.T, args ...string) io.Reader {
+func (p *program) start(t testing.TB, args ...string) io.Reader {
 	t.Helper()
 	cmd := p.command(context.WithoutCancel(t.Context()), args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
