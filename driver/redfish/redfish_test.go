@@ -53,7 +53,7 @@ func newDriver() *redfish.Driver {
 
 // impatient is for controllers that never answer.
 func impatient() *redfish.Driver {
-	return redfish.New(redfish.Options{ReadTimeout: 500 * time.Millisecond, SendTimeout: 300 * time.Millisecond, Poll: 5 * time.Millisecond})
+	return redfish.New(redfish.Options{ReadTimeout: time.Second, SendTimeout: 800 * time.Millisecond, Poll: 5 * time.Millisecond})
 }
 
 func connect(t *testing.T, d *redfish.Driver, n *node.Node) *redfish.Conn {
