@@ -1,6 +1,8 @@
 package compute
 
 import (
+	"slices"
+
 	"github.com/google/uuid"
 
 	"github.com/riser-project/riser/api/rest"
@@ -24,14 +26,33 @@ func flavorView(r *rest.Request, f *store.Flavor) map[string]any {
 	return v
 }
 
+// flavors reads the flavors of a page.
 func (a *api) flavors(r *rest.Request, each func(*store.Flavor)) error {
-	return a.o.DB.Read(r.Context(), func(tx *store.Tx) error {
-		list, err := tx.Flavors(r.Context())
-		for _, f := range list {
-			each(f)
-		}
+	limit, err := limitOf(r)
+	if err != nil {
 		return err
-	})
+	}
+	var list []*store.Flavor
+	if err := a.o.DB.Read(r.Context(), func(tx *store.Tx) (err error) {
+		list, err = tx.Flavors(r.Context())
+		return err
+	}); err != nil {
+		return err
+	}
+	if marker := r.Query().Get("marker"); marker != "" {
+		i := slices.IndexFunc(list, func(f *store.Flavor) bool { return f.ID == marker })
+		if i < 0 {
+			return invalid("marker [%s] not found", marker)
+		}
+		list = list[i+1:]
+	}
+	if limit > 0 {
+		list = list[:min(limit, len(list))]
+	}
+	for _, f := range list {
+		each(f)
+	}
+	return nil
 }
 
 func (a *api) listFlavors(r *rest.Request) (*rest.Response, error) {

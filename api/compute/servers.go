@@ -40,11 +40,9 @@ func (a *api) visible(r *rest.Request) error {
 func (a *api) listed(r *rest.Request, each func(tx *store.Tx, s *store.Server) error) (next string, err error) {
 	q := r.Query()
 	query := store.ServerQuery{Project: scope(r), Host: q.Get("host"), Marker: q.Get("marker")}
-	limit := 0
-	if text := q.Get("limit"); text != "" {
-		if limit, err = strconv.Atoi(text); err != nil || limit < 0 {
-			return "", invalid("limit %q is not a number, 0 or more", text)
-		}
+	limit, err := limitOf(r)
+	if err != nil {
+		return "", err
 	}
 	var name *regexp.Regexp
 	if text := q.Get("name"); text != "" {
@@ -77,6 +75,19 @@ func (a *api) listed(r *rest.Request, each func(tx *store.Tx, s *store.Server) e
 		return nil
 	})
 	return next, err
+}
+
+// limitOf returns how many a list is to have; 0 is no limit.
+func limitOf(r *rest.Request) (int, error) {
+	text := r.Query().Get("limit")
+	if text == "" {
+		return 0, nil
+	}
+	limit, err := strconv.Atoi(text)
+	if err != nil || limit < 0 {
+		return 0, invalid("limit %q is not a number, 0 or more", text)
+	}
+	return limit, nil
 }
 
 func hasAddress(uuid string, s *store.Server) bool { return uuid == "" || uuid == s.UUID }
