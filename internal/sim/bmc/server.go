@@ -75,6 +75,8 @@ func NewServer(o Options) (*Server, error) {
 		if m.fed() {
 			m.begin(long)
 		}
+	}
+	for _, m := range s.machines() { // all machines are as they shall be before the first is spoken to
 		c, err := newController(m, o)
 		if err != nil {
 			return nil, errors.Join(err, s.Close())
