@@ -3,6 +3,8 @@ package binding
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/riser-project/riser/agent/wire"
 	"github.com/riser-project/riser/fault"
@@ -76,7 +78,11 @@ func (b *Binder) report(ctx context.Context, tx *store.Tx, serial string, s wire
 	if s.Generation > o.Generation {
 		return b.overtake(ctx, tx, p, o, s.Generation)
 	}
-	o.Reported, o.State, o.Reason, o.Representor, o.Installed = s.Generation, s.State, s.Reason, s.Representor, s.Installed
+	o.Reported, o.State, o.Reason = s.Generation, s.State, clip(s.Reason)
+	o.Representor, o.Installed = clip(s.Representor), s.Installed
+	if !slices.Contains([]string{wire.Plugged, wire.Waiting, wire.Failed, wire.Unplugged}, s.State) {
+		o.State, o.Reason = wire.Failed, fmt.Sprintf("the agent tells of a state %q that is not known", clip(s.State))
+	}
 	if unplugged(o) && !o.Drained {
 		err = done(ctx, tx, o)
 	} else {
@@ -89,6 +95,16 @@ func (b *Binder) report(ctx context.Context, tx *store.Tx, serial string, s wire
 		return nil
 	}
 	return b.resettle(ctx, tx, p)
+}
+
+// clip bounds a text of an agent's that is shown to people, and takes out what no database keeps.
+func clip(s string) string {
+	const most = 1024 // bytes
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "?"), "\x00", "?")
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "")
+	}
+	return s
 }
 
 // unplugged reports whether the card has confirmed that it carried out an unplug order.

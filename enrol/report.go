@@ -140,7 +140,7 @@ func readDPU(serial string, r *wire.DPUReport) (*store.DPU, error) {
 	if trimmed != serial {
 		return nil, &forgedError{named: serial, claimed: trimmed, chassis: clip(r.Chassis)}
 	}
-	if r.Chassis == "" || len(r.Chassis) > 253 {
+	if r.Chassis == "" || len(r.Chassis) > 253 || clip(r.Chassis) != r.Chassis {
 		return nil, invalid("DPU of card %s: the chassis name must be the host name of its Linux", serial)
 	}
 	if len(r.Uplinks) > maxPFs || len(r.Controllers) > maxCards {
@@ -173,9 +173,9 @@ func readDPU(serial string, r *wire.DPUReport) (*store.DPU, error) {
 	return d, nil
 }
 
-// clip bounds a text that is kept for people only.
+// clip bounds a text that is kept for people only, and takes out what no database keeps.
 func clip(s string) string {
-	s = strings.ToValidUTF8(strings.TrimSpace(s), "?")
+	s = strings.ReplaceAll(strings.ToValidUTF8(strings.TrimSpace(s), "?"), "\x00", "?")
 	if len(s) > maxText {
 		return strings.ToValidUTF8(s[:maxText], "")
 	}

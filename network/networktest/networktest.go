@@ -4,6 +4,7 @@ package networktest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -58,6 +59,9 @@ var (
 	bind = network.Binding{Chassis: "dpu1", PFMAC: "0c:42:a1:00:00:00", VF: 0, MTU: 1442, Generation: 1}
 )
 
+// Serials has the serial numbers of the cards that the chassis of the suite are on.
+var Serials = map[string]string{"dpu1": "MT2113X00001", "dpu2": "MT2113X00002"}
+
 func port(n byte) network.Port {
 	digit := string('0' + n)
 	return network.Port{
@@ -66,8 +70,15 @@ func port(n byte) network.Port {
 	}
 }
 
+// ensure makes the port exist, with the binding profile that goes with the binding.
 func ensure(t *testing.T, h Harness, p network.Port, b *network.Binding) {
 	t.Helper()
+	if b != nil {
+		p.HostID, p.DeviceID, p.DeviceOwner, p.VIFType = "cmp1", "0b0a2b8e-6a3c-4b7e-9a35-2d1f1f0a0301", "compute:nova", network.VIFOVS
+		p.Profile = network.Profile{
+			PCIVendorInfo: "15b3:101e", PCISlot: fmt.Sprintf("0000:82:00.%d", b.VF+3), CardSerial: Serials[b.Chassis], PFMAC: b.PFMAC, VF: b.VF, Bound: true,
+		}
+	}
 	if err := h.Backend.EnsureNetwork(t.Context(), net1, []network.Subnet{sub1}); err != nil {
 		t.Fatal(err)
 	}
