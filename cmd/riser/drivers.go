@@ -25,7 +25,11 @@ func (s *settings) drivers() (map[string]driver.Driver, error) {
 	// A session is kept from one look at a machine's power to the next, so that looking does not mean logging in.
 	linger := 2 * max(s.engine.SyncInterval, 0)
 	web := redfish.New(redfish.Options{ReadTimeout: s.bmcTimeout, SendTimeout: min(s.bmcTimeout, 10*time.Second), Linger: linger})
-	lan := ipmi.New(ipmi.Options{Timeout: min(s.bmcTimeout, 5*time.Second), Linger: linger})
+	rules, err := driver.ParseRawRules(s.allowRaw)
+	if err != nil {
+		return nil, fmt.Errorf("--allow-raw: %w", err)
+	}
+	lan := ipmi.New(ipmi.Options{Timeout: min(s.bmcTimeout, 5*time.Second), Linger: linger, AllowRaw: rules})
 	all := []driver.Driver{
 		fake.New(fakes),
 		fake.NewManual(),

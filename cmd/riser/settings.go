@@ -55,6 +55,7 @@ type settings struct {
 	dpuCredentials string
 	followMoves    bool
 	bmcTimeout     time.Duration
+	allowRaw       []string
 
 	pace driver.Pace // of power changes; not a flag: the defaults are what real BMCs need
 }
@@ -119,6 +120,7 @@ func (s *settings) flags(set *pflag.FlagSet) {
 	set.StringVar(&s.dpuDriver, "dpu-driver", "bluefield", "hardware type of child nodes that enrolment makes: bluefield, redfish or ipmi")
 	set.StringVar(&s.dpuCredentials, "dpu-credentials-file", "", "YAML file with username and password of the BMCs of such nodes, mode 0600")
 	set.DurationVar(&s.bmcTimeout, "bmc-timeout", 30*time.Second, "longest answer of a management controller to a question; commands have at most 10 s of it")
+	set.StringArrayVar(&s.allowRaw, "allow-raw", nil, "one more raw IPMI command that a hardware profile may send, as in \"bluefield:0x32 0x6a\"; may be repeated")
 	set.BoolVar(&s.followMoves, "follow-card-moves", false, "re-parent the node of a card that appears in another host once the old one reports it gone")
 }
 
