@@ -41,6 +41,11 @@ func dpuCommand() *cobra.Command {
 				return err
 			}
 			c.Log = set.logger(cmd.ErrOrStderr())
+			leave, err := set.joined(cmd.Context(), c.Log, &c.Client)
+			if err != nil {
+				return err
+			}
+			defer leave()
 			return usage(dpu.Run(cmd.Context(), c)) // it fails for settings alone
 		},
 	}

@@ -49,6 +49,11 @@ func hostCommand() *cobra.Command {
 			}
 			defer end()
 			c.Log = set.logger(cmd.ErrOrStderr())
+			leave, err := set.joined(cmd.Context(), c.Log, &c.Client)
+			if err != nil {
+				return err
+			}
+			defer leave()
 			return usage(host.Run(cmd.Context(), c)) // it fails for settings alone
 		},
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -10,11 +11,14 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/riser-project/riser/agent/join"
 	"github.com/riser-project/riser/config"
 )
 
@@ -25,6 +29,7 @@ const variables = "RISER_AGENT_"
 type settings struct {
 	config, server      string
 	ca, cert, key       string
+	identity, token     string
 	logLevel, logFormat string
 }
 
@@ -34,6 +39,8 @@ func (s *settings) flags(set *pflag.FlagSet) {
 	set.StringVar(&s.ca, "ca-file", "", "PEM file with the certificates that the server's one must be signed by (default: those of the system)")
 	set.StringVar(&s.cert, "cert-file", "", "PEM file with the agent's own certificate; read again at each connection, so it may be renewed")
 	set.StringVar(&s.key, "key-file", "", "PEM file with the key of --cert-file")
+	set.StringVar(&s.identity, "identity-folder", "", "folder for the key and the certificate that the server gives when the agent joins, as in /var/lib/riser-agent")
+	set.StringVar(&s.token, "join-token-file", "", "file with the join token that an operator had made (POST /agents/v1/tokens); needed until the agent has joined")
 	set.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
 	set.StringVar(&s.logFormat, "log-format", "text", "text or json")
 }
@@ -58,8 +65,14 @@ func (s *settings) check() error {
 	if (s.cert == "") != (s.key == "") {
 		errs = append(errs, errors.New("--cert-file and --key-file go together"))
 	}
+	if s.identity != "" && s.cert+s.ca != "" {
+		errs = append(errs, errors.New("--identity-folder holds all certificates: leave --ca-file, --cert-file and --key-file out"))
+	}
+	if s.token != "" && s.identity == "" {
+		errs = append(errs, errors.New("--join-token-file needs --identity-folder, where to keep what comes of it"))
+	}
 	u, err := url.Parse(s.server)
-	if err == nil && u.Scheme == "http" && (s.cert != "" || s.ca != "") {
+	if err == nil && u.Scheme == "http" && s.cert+s.ca+s.identity != "" {
 		errs = append(errs, fmt.Errorf("--server %s is not encrypted, so the certificates are of no use: want https", s.server))
 	}
 	errs = append(errs, oneOf("log-level", s.logLevel, "debug", "info", "warn", "error"), oneOf("log-format", s.logFormat, "text", "json"))
@@ -116,5 +129,33 @@ func (s *settings) client() (*http.Client, error) {
 			ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 4,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, nil
+}
+
+// joined puts a client with the identity that the server gave into client, and joins first where there is none yet. The certificate is renewed until
+// ctx ends and end has been called. Without --identity-folder, it changes nothing.
+func (s *settings) joined(ctx context.Context, log *slog.Logger, client **http.Client) (end func(), err error) {
+	if s.identity == "" {
+		return func() {}, nil
+	}
+	c := join.Config{Server: s.server, Folder: s.identity, Log: log}
+	if s.token != "" {
+		text, err := os.ReadFile(s.token)
+		if err != nil && !errors.Is(err, os.ErrNotExist) { // it may be removed once the agent has joined
+			return nil, fmt.Errorf("--join-token-file: %w", err)
+		}
+		c.Token = strings.TrimSpace(string(text))
+	}
+	credentials, err := join.Open(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	*client = credentials.Client()
+	renew, stop := context.WithCancel(ctx)
+	var renewal sync.WaitGroup
+	renewal.Go(func() { credentials.Run(renew) })
+	return func() {
+		stop()
+		renewal.Wait()
 	}, nil
 }
