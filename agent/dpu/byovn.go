@@ -80,13 +80,14 @@ func (r *reconciler) compare(ctx context.Context, s *scene, o order, there []ovs
 		return statusOf(o, why.state, why.reason), why.again
 	}
 	port := s.found[o.Port]
+	note := r.address(ctx, o, port)
 	switch {
 	case len(there) == 0:
 		return statusOf(o, wire.Waiting, "ovn-controller to plug "+port.Netdev), 0
 	case there[0].Name != port.Netdev:
 		return statusOf(o, wire.Failed, fmt.Sprintf("ovn-controller has plugged %s, and the representor of %s is %s", there[0].Name, port.Function, port.Netdev)), 0
 	}
-	return r.opened(o, port, there[0], r.address(ctx, o, port))
+	return r.opened(o, port, there[0], note)
 }
 
 // announce lets OVN's users find this chassis by the card's serial number. What else stands in ovn-cms-options stays.

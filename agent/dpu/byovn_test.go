@@ -39,6 +39,17 @@ func (l *lab) bridgePorts(mutator, port string) ovsdb.Operation {
 	}
 }
 
+// addBridge adds a bridge to the switch.
+func (l *lab) addBridge(name string) {
+	l.t.Helper()
+	must(l.t, l.vswitch.Transact(
+		ovsdb.Operation{Op: "insert", Table: "Bridge", UUIDName: "bridge", Row: ovsdb.Row{"name": name}},
+		ovsdb.Operation{Op: "mutate", Table: "Open_vSwitch", Where: []ovsdb.Condition{}, Mutations: []ovsdb.Mutation{
+			*ovsdb.NewMutation("bridges", ovsdb.MutateOperationInsert, ovsdb.OvsSet{GoSet: []any{ovsdb.UUID{GoUUID: "bridge"}}}),
+		}},
+	))
+}
+
 // byOVN is an order for ovn-controller.
 func byOVN(o wire.Order) wire.Order {
 	o.ByOVN = true
@@ -46,17 +57,18 @@ func byOVN(o wire.Order) wire.Order {
 }
 
 func TestWhatOVNPlugsIsWatched(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.start()
 	o := byOVN(plugVF("port-1", 1, hostMAC(0, 0), 0))
 	l.server.order(o)
 	l.server.wantReason("port-1", wire.Waiting, "ovn-controller to plug c1pf0vf0")
+	if p := l.port(pf(1, 0).VF(0)); p.HWAddr.String() != o.MAC {
+		t.Errorf("the VF's address is %s", p.HWAddr)
+	}
 	l.ovnPlugs("c1pf0vf0", "port-1")
 	if status := l.server.wantStatus("port-1", 1, wire.Plugged); status.Representor != "c1pf0vf0" {
 		t.Errorf("the status is %+v", status)
-	}
-	if p := l.port(pf(1, 0).VF(0)); p.HWAddr.String() != o.MAC {
-		t.Errorf("the VF's address is %s", p.HWAddr)
 	}
 	l.server.order(unplug(o, 2))
 	l.server.wantReason("port-1", wire.Waiting, "ovn-controller to unplug c1pf0vf0")
@@ -68,7 +80,21 @@ func TestWhatOVNPlugsIsWatched(t *testing.T) {
 	l.wantUnplugged("port-1")
 }
 
+func TestThatOVNHasUnpluggedIsSaidOnlyByTheDatabase(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.start()
+	l.server.order(plugVF("port-0", 1, hostMAC(0, 0), 0))
+	l.server.wantStatus("port-0", 1, wire.Plugged)
+	l.vswitch.Stop()
+	l.server.order(unplug(byOVN(plugVF("port-1", 1, hostMAC(0, 0), 1)), 2))
+	l.server.wantReason("port-1", wire.Waiting, "not connected")
+	must(t, l.vswitch.Listen(""))
+	l.server.wantStatus("port-1", 2, wire.Unplugged)
+}
+
 func TestOVNPlugsAnotherHostsFunction(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.kernel.SetPort(devlinksim.FunctionPort(pf(2, 0).VF(0), "c2pf0vf0"))
 	l.start()
@@ -80,6 +106,7 @@ func TestOVNPlugsAnotherHostsFunction(t *testing.T) {
 }
 
 func TestAPortGoesFromTheAgentToOVN(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.start()
 	l.server.order(plugVF("port-1", 1, hostMAC(0, 0), 0))
@@ -92,6 +119,7 @@ func TestAPortGoesFromTheAgentToOVN(t *testing.T) {
 }
 
 func TestOVNWaitsForWhatTheAgentWouldWaitFor(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.start()
 	l.server.order(byOVN(plugVF("port-1", 1, hostMAC(0, 0), 9)), byOVN(plugVF("port-2", 1, hostMAC(7, 7), 0)))
@@ -100,6 +128,7 @@ func TestOVNWaitsForWhatTheAgentWouldWaitFor(t *testing.T) {
 }
 
 func TestWhatIsNotOVNsIsNoSignOfOVN(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	must(t, l.vswitch.Transact(
 		ovsdb.Operation{Op: "insert", Table: "Interface", UUIDName: "interface", Row: ovsdb.Row{

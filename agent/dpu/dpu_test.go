@@ -7,6 +7,7 @@ import (
 )
 
 func TestAPortIsPluggedAndUnplugged(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.start()
 	o := plugVF("port-1", 1, hostMAC(0, 1), 3)

@@ -18,6 +18,7 @@ import (
 // The tests of this file are named after the gaps that other systems leave between an order and its representor.
 
 func TestGapNoReadBack(t *testing.T) {
+	t.Parallel()
 	t.Run("the server is told of the plug, and when OVN has installed the flows", func(t *testing.T) {
 		l := newLab(t)
 		nb := l.startOVN()
@@ -52,6 +53,7 @@ func TestGapNoReadBack(t *testing.T) {
 }
 
 func TestGapUnbindLeavesTheRepresentorPlugged(t *testing.T) {
+	t.Parallel()
 	t.Run("unplugged is said when the database has it, and not while that is away", func(t *testing.T) {
 		l := newLab(t)
 		l.start()
@@ -84,6 +86,18 @@ func TestGapUnbindLeavesTheRepresentorPlugged(t *testing.T) {
 		l.until("port-1 unplugged", func() bool { return l.rows()["port-1"] == row{} })
 		l.wantPlugged("port-2", "c1pf0vf1", 1)
 	})
+	t.Run("an order that is done is forgotten", func(t *testing.T) {
+		l := newLab(t)
+		l.start()
+		o := unplug(plugVF("port-1", 1, hostMAC(0, 0), 0), 2)
+		l.server.order(o)
+		l.server.wantStatus("port-1", 2, wire.Unplugged)
+		l.server.order(plugVF("port-2", 1, hostMAC(0, 0), 1))
+		l.server.wantStatus("port-2", 1, wire.Plugged) // and so the agent knows that the server knows of port-1
+		_, err := l.twin().Plug(t.Context(), ovsdb.Attachment{Bridge: "br-int", Interface: "c1pf0vf0", IfaceID: "port-1", Generation: 9})
+		must(t, err)
+		l.until("what comes back is unplugged whatever its generation", func() bool { return l.rows()["port-1"] == row{} })
+	})
 	t.Run("before the server has answered nothing is unplugged", func(t *testing.T) {
 		l := newLab(t)
 		stop := l.start()
@@ -109,6 +123,7 @@ func TestGapUnbindLeavesTheRepresentorPlugged(t *testing.T) {
 }
 
 func TestGapOrdersWithoutGeneration(t *testing.T) {
+	t.Parallel()
 	t.Run("a lower generation than the one in force is refused", func(t *testing.T) {
 		l := newLab(t)
 		l.start()
@@ -118,6 +133,16 @@ func TestGapOrdersWithoutGeneration(t *testing.T) {
 		l.server.order(plugVF("port-1", 6, hostMAC(0, 0), 3))
 		l.server.wantStatus("port-1", 7, wire.Plugged) // so that the server gives the next one
 		l.wantPlugged("port-1", "c1pf0vf0", 7)
+	})
+	t.Run("a lower generation than the one that still waits is refused", func(t *testing.T) {
+		l := newLab(t)
+		l.start()
+		l.server.order(plugVF("port-1", 7, hostMAC(0, 0), 9))
+		l.server.wantStatus("port-1", 7, wire.Waiting)
+		l.server.do(func() { delete(l.server.status, "port-1") })
+		l.server.order(plugVF("port-1", 6, hostMAC(0, 0), 0))
+		l.server.wantStatus("port-1", 7, wire.Waiting)
+		l.wantUnplugged("port-1")
 	})
 	t.Run("a lower generation than the one that an earlier agent carried out is refused", func(t *testing.T) {
 		l := newLab(t)
@@ -156,6 +181,7 @@ func TestGapOrdersWithoutGeneration(t *testing.T) {
 }
 
 func TestGapHandOverWedges(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.start()
 	a := plugVF("port-a", 1, hostMAC(0, 0), 0)
@@ -163,9 +189,11 @@ func TestGapHandOverWedges(t *testing.T) {
 	l.server.wantStatus("port-a", 1, wire.Plugged)
 	before := l.uuid("c1pf0vf0")
 	// The order for port-a is gone without a word, as after a reset of the card, and its VF is port-b's.
-	l.server.withdraw("port-a")
-	l.server.order(plugVF("port-b", 1, hostMAC(0, 0), 0))
-	l.server.do(func() { l.server.full = true })
+	l.server.do(func() {
+		delete(l.server.orders, "port-a")
+		l.server.full = true
+		l.server.give(plugVF("port-b", 1, hostMAC(0, 0), 0))
+	})
 	l.server.wantStatus("port-b", 1, wire.Plugged)
 	l.wantPlugged("port-b", "c1pf0vf0", 1)
 	l.wantUnplugged("port-a")
@@ -175,19 +203,25 @@ func TestGapHandOverWedges(t *testing.T) {
 }
 
 func TestGapTwoPortsOnOneFunction(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.start()
 	l.server.order(plugVF("port-a", 1, hostMAC(0, 0), 0))
 	l.server.wantStatus("port-a", 1, wire.Plugged)
+	before := l.uuid("c1pf0vf0")
 	l.server.order(plugVF("port-b", 1, hostMAC(0, 0), 0))
 	l.server.wantStatus("port-b", 1, wire.Plugged)
 	l.server.wantReason("port-a", wire.Failed, "is ordered for port port-b too")
 	l.wantUnplugged("port-a")
+	if after := l.uuid("c1pf0vf0"); after != before {
+		t.Error("the interface was taken out and put back, not handed over")
+	}
 	l.server.order(unplug(plugVF("port-b", 1, hostMAC(0, 0), 0), 2))
 	l.server.wantStatus("port-a", 1, wire.Plugged)
 }
 
 func TestGapFunctionsThatChangePlaces(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.start()
 	l.server.order(plugVF("port-a", 1, hostMAC(0, 0), 0), plugVF("port-b", 1, hostMAC(0, 0), 1), plugVF("port-c", 1, hostMAC(0, 0), 2))
@@ -200,6 +234,7 @@ func TestGapFunctionsThatChangePlaces(t *testing.T) {
 }
 
 func TestGapControllersAreIgnored(t *testing.T) {
+	t.Parallel()
 	// Two hosts behind one card, PF 0 of each under the same instance and number; and the card's own PF with a VF of the same numbers.
 	l := newLabOf(t, devlinksim.Card{Serial: serial, VFs: 2, Hosts: [][]net.HardwareAddr{{hostMAC(1, 0)}, {hostMAC(2, 0)}}})
 	local := pf(0, 0)
@@ -230,6 +265,7 @@ func TestGapControllersAreIgnored(t *testing.T) {
 }
 
 func TestGapOtherKindsThanVFs(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.kernel.SetPort(devlinksim.FunctionPort(pf(1, 1).SF(88), "c1pf1sf88"))
 	l.start()
@@ -246,6 +282,7 @@ func TestGapOtherKindsThanVFs(t *testing.T) {
 }
 
 func TestGapOneBadOrderTakesAllDown(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		change func(*wire.Order)
@@ -297,6 +334,7 @@ func TestGapOneBadOrderTakesAllDown(t *testing.T) {
 }
 
 func TestGapGarbageIsReadAsZero(t *testing.T) {
+	t.Parallel()
 	const good = `{"port":"good","generation":1,"action":"plug","kind":"vf","pf_mac":"08:c0:eb:aa:00:00","number":2}`
 	for _, tt := range []struct{ name, text string }{
 		{"a number as text", `"number":"3"`},
@@ -336,6 +374,7 @@ func TestGapGarbageIsReadAsZero(t *testing.T) {
 }
 
 func TestGapHotplugAndRenames(t *testing.T) {
+	t.Parallel()
 	wanted := plugVF("port-1", 1, hostMAC(0, 0), 3)
 	function := pf(1, 0).VF(3)
 	id := devlinksim.FunctionPort(function, "").ID
@@ -366,6 +405,27 @@ func TestGapHotplugAndRenames(t *testing.T) {
 		l.kernel.Rename(id, "c1pf0vf3-new")
 		l.server.until("the new name", func() bool { return l.server.status["port-1"].Representor == "c1pf0vf3-new" })
 		l.wantPlugged("port-1", "c1pf0vf3-new", 1)
+	})
+	t.Run("a rename that no event tells shows when Open vSwitch loses the device", func(t *testing.T) {
+		l := newLab(t)
+		l.deaf()
+		l.start()
+		l.server.order(wanted)
+		l.server.wantStatus("port-1", 1, wire.Plugged)
+		l.kernel.Rename(id, "c1pf0vf3-new")
+		must(t, l.vswitch.SyncNetdevs())
+		l.server.until("the new name", func() bool { return l.server.status["port-1"].Representor == "c1pf0vf3-new" })
+		l.wantPlugged("port-1", "c1pf0vf3-new", 1)
+	})
+	t.Run("a rename that no event tells shows in time", func(t *testing.T) {
+		l := newLab(t)
+		l.deaf()
+		l.config.Resync = 20 * time.Millisecond
+		l.start()
+		l.server.order(wanted)
+		l.server.wantStatus("port-1", 1, wire.Plugged)
+		l.kernel.Rename(id, "c1pf0vf3-new")
+		l.server.until("the new name", func() bool { return l.server.status["port-1"].Representor == "c1pf0vf3-new" })
 	})
 	t.Run("a name that another device has got is not plugged", func(t *testing.T) {
 		l := newLab(t)
@@ -434,6 +494,7 @@ func TestGapHotplugAndRenames(t *testing.T) {
 }
 
 func TestGapSerialNumbers(t *testing.T) {
+	t.Parallel()
 	t.Run("the board's serial number names the card", func(t *testing.T) {
 		l := newLab(t)
 		l.start()
@@ -490,6 +551,7 @@ func TestGapSerialNumbers(t *testing.T) {
 }
 
 func TestGapSerialSetByHand(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.cmsOptions("enable-chassis-as-gw")
 	l.start()
@@ -514,6 +576,7 @@ func TestGapSerialSetByHand(t *testing.T) {
 }
 
 func TestGapLiveness(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.server.interval = 10 * time.Millisecond
 	l.start()
@@ -523,12 +586,15 @@ func TestGapLiveness(t *testing.T) {
 	before := l.server.count()
 	l.kernel.SetPort(devlinksim.FunctionPort(pf(1, 0).VF(9), "c1pf0vf9"))
 	r := l.server.report("the new VF", func(r *wire.DPUReport) bool { return r.Controllers[0].PFs[0].VFs == 5 })
+	beats := l.server.countBeats()
+	l.server.until("more heartbeats", func() bool { return l.server.beats > beats+2 })
 	if n := l.server.count() - before; n != 1 {
 		t.Errorf("%d reports of the change, the last is %+v", n, r)
 	}
 }
 
 func TestGapAddressOfTheFunction(t *testing.T) {
+	t.Parallel()
 	t.Run("the VF has the port's address before it is plugged", func(t *testing.T) {
 		l := newLab(t)
 		l.start()
@@ -565,6 +631,7 @@ func TestGapAddressOfTheFunction(t *testing.T) {
 }
 
 func TestGapChangedOrders(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.start()
 	for i, change := range []func(*wire.Order){
@@ -589,6 +656,7 @@ func TestGapChangedOrders(t *testing.T) {
 }
 
 func TestWhatOthersPluggedIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name, device, port string
 	}{
@@ -619,6 +687,7 @@ func TestWhatOthersPluggedIsLeftAlone(t *testing.T) {
 }
 
 func TestAFunctionIsNotFreeWhileSomebodyElseHasThePort(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	others, err := ovsdb.OpenSwitch(ovsdb.Config{Endpoint: l.vswitch.Endpoint(), Owner: "others"})
 	must(t, err)
@@ -635,6 +704,7 @@ func TestAFunctionIsNotFreeWhileSomebodyElseHasThePort(t *testing.T) {
 }
 
 func TestAPFWhoseAddressIsUnknownForAWhileLosesNoPort(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.config.Sysfs = filepath.Join(t.TempDir(), "sys")
 	l.start()

@@ -127,6 +127,18 @@ func (l *lab) refuseAddresses() *atomic.Int32 {
 	return &attempts
 }
 
+// deaf makes the kernel one that announces nothing.
+func (l *lab) deaf() {
+	silent := devlinksim.New()
+	var dialed atomic.Int32
+	l.config.Devlink = func() (*genetlink.Conn, error) {
+		if dialed.Add(1)%2 == 0 { // each second connection is a watcher's
+			return silent.Dial()
+		}
+		return l.kernel.Dial()
+	}
+}
+
 // cmdPortSet is DEVLINK_CMD_PORT_SET.
 const cmdPortSet = 6
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -18,6 +19,7 @@ import (
 )
 
 func TestSettingsThatCannotBeUsed(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]dpu.Config{
 		`want a URL such as`:                         {Server: "riser.example:6385", OVSDB: "unix:/run/db.sock"},
 		`the endpoint of Open vSwitch's database is`: {Server: "http://riser.example"},
@@ -31,6 +33,7 @@ func TestSettingsThatCannotBeUsed(t *testing.T) {
 }
 
 func TestTheServerIsAwayForAWhile(t *testing.T) {
+	t.Parallel()
 	away := func(code int) func(string) (int, string) {
 		return func(string) (int, string) { return code, "not now" }
 	}
@@ -42,6 +45,27 @@ func TestTheServerIsAwayForAWhile(t *testing.T) {
 		log.until(t, "the server answers 503 Service Unavailable: not now")
 		l.server.do(func() { l.server.refuse = nil })
 		l.server.order(plugVF("port-1", 1, hostMAC(0, 0), 0))
+		l.server.wantStatus("port-1", 1, wire.Plugged)
+	})
+	t.Run("no orders are asked for before it took a report", func(t *testing.T) {
+		l := newLab(t)
+		tries := 0
+		l.server.refuse = func(what string) (int, string) {
+			if what != "report" {
+				return 0, ""
+			}
+			tries++
+			return 503, "not now"
+		}
+		l.server.order(plugVF("port-1", 1, hostMAC(0, 0), 0))
+		l.start()
+		l.server.until("two tries", func() bool { return tries == 2 })
+		l.server.do(func() {
+			if l.server.polls != 0 {
+				t.Errorf("%d requests for orders", l.server.polls)
+			}
+			l.server.refuse = nil
+		})
 		l.server.wantStatus("port-1", 1, wire.Plugged)
 	})
 	t.Run("a status is sent once it is back", func(t *testing.T) {
@@ -133,6 +157,7 @@ type transport func(*http.Request) (*http.Response, error)
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestOpenVSwitchIsAwayForAWhile(t *testing.T) {
+	t.Parallel()
 	t.Run("at the start", func(t *testing.T) {
 		l := newLab(t)
 		l.vswitch.Stop()
@@ -157,6 +182,19 @@ func TestOpenVSwitchIsAwayForAWhile(t *testing.T) {
 			l.wantPlugged("port-1", fmt.Sprintf("c1pf0vf%d", i%4), i+2)
 		}
 	})
+	t.Run("it has no integration bridge yet", func(t *testing.T) {
+		l := newLab(t)
+		l.config.Bridge = "br-late"
+		l.start()
+		l.server.report("the trouble", func(r *wire.DPUReport) bool {
+			return len(r.Problems) == 1 && r.Problems[0] == "Open vSwitch has no bridge br-late"
+		})
+		l.server.order(plugVF("port-1", 1, hostMAC(0, 0), 0))
+		l.server.wantReason("port-1", wire.Waiting, "bridge br-late")
+		l.addBridge("br-late")
+		l.server.wantStatus("port-1", 1, wire.Plugged)
+		l.server.report("no trouble", func(r *wire.DPUReport) bool { return len(r.Problems) == 0 })
+	})
 	t.Run("somebody takes out what was plugged", func(t *testing.T) {
 		l := newLab(t)
 		l.start()
@@ -173,6 +211,7 @@ func TestOpenVSwitchIsAwayForAWhile(t *testing.T) {
 }
 
 func TestManyFunctionsAreUsedAgainWhileTheSwitchRestarts(t *testing.T) {
+	t.Parallel()
 	l := newLabOf(t, devlinksim.Card{Serial: serial, VFs: 16, Hosts: [][]net.HardwareAddr{{hostMAC(0, 0)}}})
 	l.start()
 	generation := int64(0)
@@ -203,9 +242,15 @@ func TestManyFunctionsAreUsedAgainWhileTheSwitchRestarts(t *testing.T) {
 	if rows := l.rows(); len(rows) != 16 {
 		t.Errorf("%d ports are plugged: %v", len(rows), rows)
 	}
+	for port := range 16 {
+		if id := fmt.Sprintf("port-%d", port); slices.Contains(l.server.ever(id), wire.Failed) {
+			t.Errorf("port %s was said to have failed, and it had to wait: %s", id, l.server.history())
+		}
+	}
 }
 
 func TestDevlinkIsAwayForAWhile(t *testing.T) {
+	t.Parallel()
 	t.Run("at the start", func(t *testing.T) {
 		l := newLab(t)
 		var broken atomic.Bool
@@ -239,6 +284,19 @@ func TestDevlinkIsAwayForAWhile(t *testing.T) {
 		l.server.wantReason("port-1", wire.Waiting, "no generic netlink family devlink")
 		l.wantPlugged("port-1", "c1pf0vf0", 1)
 	})
+	t.Run("a driver that is unloaded takes nothing out, and nothing is plugged by what was there before", func(t *testing.T) {
+		l := newLab(t)
+		l.start()
+		l.server.order(plugVF("port-1", 1, hostMAC(0, 0), 0))
+		l.server.wantStatus("port-1", 1, wire.Plugged)
+		l.kernel.Unload()
+		l.kernel.Overflow(nil)
+		l.server.wantReason("port-1", wire.Waiting, "no generic netlink family devlink")
+		l.server.order(plugVF("port-2", 1, hostMAC(0, 0), 1))
+		l.server.wantReason("port-2", wire.Waiting, "no generic netlink family devlink")
+		l.wantPlugged("port-1", "c1pf0vf0", 1)
+		l.wantUnplugged("port-2")
+	})
 	t.Run("a dump that changes disturb is repeated", func(t *testing.T) {
 		l := newLab(t)
 		l.kernel.InterruptDumps(12)
@@ -249,6 +307,7 @@ func TestDevlinkIsAwayForAWhile(t *testing.T) {
 }
 
 func TestTheAgentRestarts(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	var before map[string]string
 	for restart := range 5 {
@@ -274,6 +333,7 @@ func TestTheAgentRestarts(t *testing.T) {
 }
 
 func TestTheCardRestarts(t *testing.T) {
+	t.Parallel()
 	card := devlinksim.Card{Serial: serial, VFs: 25, Hosts: [][]net.HardwareAddr{{hostMAC(0, 0)}}}
 	l := newLabOf(t, card)
 	stop := l.start()
@@ -302,6 +362,7 @@ func TestTheCardRestarts(t *testing.T) {
 }
 
 func TestASecondAgentTakesTheSwitchOver(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	log := l.keepLog()
 	l.start()
@@ -319,6 +380,7 @@ func TestASecondAgentTakesTheSwitchOver(t *testing.T) {
 }
 
 func TestTheAgentEndsWhateverItWaitsFor(t *testing.T) {
+	t.Parallel()
 	for name, prepare := range map[string]func(*lab){
 		"for devlink to answer":      func(l *lab) { l.kernel.Hang() },
 		"for Open vSwitch":           func(l *lab) { l.vswitch.Stop() },

@@ -122,10 +122,10 @@ type address struct {
 // address gives the VF or SF the address of its port, as far as the kernel lets this side do that, and returns what is to be told about it. The
 // PF of a host keeps its own: it is by this address that the PF is found.
 func (r *reconciler) address(ctx context.Context, o order, port devlink.Port) string {
-	mac, err := net.ParseMAC(o.MAC)
 	if o.Kind == wire.KindPF || o.MAC == "" {
 		return ""
 	}
+	mac, err := net.ParseMAC(o.MAC)
 	if err != nil || len(mac) != 6 {
 		return fmt.Sprintf("the address of the function is not set: %q is no Ethernet address", o.MAC)
 	}

@@ -1,6 +1,7 @@
 package dpu
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -45,16 +46,8 @@ func (a *agent) obey(ctx context.Context) {
 // after the claim: they are not older than anything that an earlier agent acted upon, and that one can write no more.
 func (a *agent) tenure(ctx context.Context) error {
 	session := fmt.Sprintf("%s/%d/%s", a.card.serial, os.Getpid(), rand.Text())
-	for {
-		err := a.vswitch.Claim(ctx, session)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		a.news.tellErr("claim", err)
-		if err == nil {
-			break
-		}
-		sleep(ctx, retry)
+	if err := a.claim(ctx, session); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	b := newBook()
@@ -63,6 +56,24 @@ func (a *agent) tenure(ctx context.Context) error {
 	defer polling.Wait()
 	defer cancel()
 	return a.reconcile(ctx, b)
+}
+
+// claim makes the switch this session's, as soon as it is there. The error is that of ctx.
+func (a *agent) claim(ctx context.Context, session string) error {
+	for {
+		err := a.vswitch.Ready(ctx)
+		if err == nil {
+			err = a.vswitch.Claim(ctx, session)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		a.news.tellErr("claim", err)
+		if err == nil {
+			return nil
+		}
+		sleep(ctx, retry)
+	}
 }
 
 // reconcile compares what is ordered with what is there each time that either changes, until ctx ends or another agent has the switch.
@@ -216,7 +227,17 @@ func (r *reconciler) look(list []order, plugged []ovsdb.Interface) *scene {
 		s.found[o.Port] = port
 		s.wanted[port.Netdev] = o.Port // the last order is the newest
 	}
+	// A port that loses its representor comes after the one that gets it, which is one transaction then.
+	slices.SortStableFunc(s.orders, func(x, y order) int { return cmp.Compare(s.loses(x), s.loses(y)) })
 	return s
+}
+
+// loses returns 1 for an order whose representor a later order is for too, and else 0.
+func (s *scene) loses(o order) int {
+	if port, ok := s.found[o.Port]; ok && s.wanted[port.Netdev] != o.Port {
+		return 1
+	}
+	return 0
 }
 
 // surplus unplugs what the agent plugged for ports that nobody orders any more, unless an order has taken its place. It returns whether some of it
@@ -269,13 +290,14 @@ func (r *reconciler) carryOut(ctx context.Context, s *scene, o order) (wire.Port
 	default:
 		status, after, err = r.plug(ctx, s, o)
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		return status, after, nil
-	}
-	if shared(err) {
+	case shared(err):
 		return wire.PortStatus{}, 0, err
 	}
-	return r.explain(s, o, err), retryAfter(err), nil
+	status, after = r.explain(s, o, err)
+	return status, after, nil
 }
 
 // shared tells whether an error concerns all orders.
@@ -283,29 +305,24 @@ func shared(err error) bool {
 	return errors.Is(err, ovsdb.ErrSuperseded) || errors.Is(err, ovsdb.ErrNotConnected) || errors.Is(err, ovsdb.ErrStale) || errors.Is(err, context.Canceled)
 }
 
-// retryAfter returns when to try again after a failure; 0 for when something has changed.
-func retryAfter(err error) time.Duration {
-	var foreign *ovsdb.ForeignError
-	if errors.As(err, &foreign) || errors.Is(err, ovsdb.ErrOldGeneration) || errors.Is(err, ovsdb.ErrHeld) {
-		return 0
-	}
-	return retry
-}
-
 func statusOf(o order, state, reason string) wire.PortStatus {
 	return wire.PortStatus{Port: o.Port, Generation: o.Generation, State: state, Reason: reason}
 }
 
-// explain makes the status of an order that failed. Of an order that is too old it tells the generation that was carried out.
-func (r *reconciler) explain(s *scene, o order, err error) wire.PortStatus {
+// explain makes the status of an order that could not be carried out, and returns when to try again; 0 is for when something has changed. Of an
+// order that is too old it tells the generation that was carried out. What may pass, such as a connection that broke, is waited for.
+func (r *reconciler) explain(s *scene, o order, err error) (wire.PortStatus, time.Duration) {
 	status := statusOf(o, wire.Failed, err.Error())
-	if errors.Is(err, ovsdb.ErrOldGeneration) {
+	var foreign *ovsdb.ForeignError
+	switch {
+	case errors.As(err, &foreign), errors.Is(err, ovsdb.ErrHeld):
+	case errors.Is(err, ovsdb.ErrOldGeneration):
 		for _, i := range s.plugged[o.Port] {
 			status.Generation = max(status.Generation, i.Generation)
 		}
-	}
-	if errors.Is(err, ovsdb.ErrNotFound) {
+	default:
 		status.State = wire.Waiting
+		return status, retry
 	}
-	return status
+	return status, 0
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -91,7 +92,7 @@ func (r *reporter) talk(ctx context.Context) time.Duration {
 	}
 	r.news.tellErr("report", err)
 	if err != nil {
-		if refused := (*refusal)(nil); errors.As(err, &refused) {
+		if refused := (*refusal)(nil); errors.As(err, &refused) && refused.status < http.StatusInternalServerError {
 			r.sent = "" // a server that does not take a heartbeat may not know the card any more
 		}
 		return r.backOff.next(err)

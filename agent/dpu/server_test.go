@@ -151,15 +151,20 @@ func (s *server) order(orders ...wire.Order) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, o := range orders {
-		s.revision++
-		o.Revision = s.revision
-		text, err := json.Marshal(o)
-		if err != nil {
-			s.t.Error(err)
-		}
-		s.orders[o.Port], s.given[o.Port] = text, s.revision
+		s.give(o)
 	}
 	s.wake()
+}
+
+// give is order for a caller that has the lock and wakes the agents.
+func (s *server) give(o wire.Order) {
+	s.revision++
+	o.Revision = s.revision
+	text, err := json.Marshal(o)
+	if err != nil {
+		s.t.Error(err)
+	}
+	s.orders[o.Port], s.given[o.Port] = text, s.revision
 }
 
 // orderText gives an order that no server of ours would write.
@@ -264,4 +269,11 @@ func (s *server) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.reports)
+}
+
+// countBeats returns how many heartbeats there were.
+func (s *server) countBeats() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.beats
 }
