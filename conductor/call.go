@@ -3,15 +3,16 @@ package conductor
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"sort"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/riser-project/riser/driver"
+	"github.com/riser-project/riser/failpoint"
 	"github.com/riser-project/riser/fault"
 	"github.com/riser-project/riser/node"
+	"github.com/riser-project/riser/step"
 	"github.com/riser-project/riser/store"
 )
 
@@ -26,8 +27,6 @@ var calls = map[string]call{
 	"get_boot_device":            {run: getBootDevice},
 	"get_supported_boot_devices": {run: getBootDevices},
 	"set_boot_device":            {changes: true, run: setBootDevice},
-	"send_raw":                   {changes: true, run: sendRaw},
-	"get_identity":               {run: getIdentity},
 	"set_boot_mode":              {changes: true, run: setBootMode},
 	"set_secure_boot":            {changes: true, run: setSecureBoot},
 	"inject_nmi":                 {changes: true, run: injectNMI},
@@ -39,6 +38,8 @@ var calls = map[string]call{
 	"attach_virtual_media":       {changes: true, run: attachMedia},
 	"detach_virtual_media":       {changes: true, run: detachMedia},
 	"call_vendor":                {changes: true, run: callVendor},
+	"send_raw":                   {changes: true, run: sendRaw},
+	"get_identity":               {run: getIdentity},
 }
 
 // Calls returns the names of the calls, sorted.
@@ -51,78 +52,6 @@ func Calls() []string {
 	return names
 }
 
-func able[T any](c driver.Conn, what string) (T, error) {
-	t, ok := driver.As[T](c)
-	if !ok {
-		return t, driver.Unsupported(what)
-	}
-	return t, nil
-}
-
-func getBootDevice(ctx context.Context, c driver.Conn, _ node.Object) (any, error) {
-	b, err := able[driver.BootDevice](c, "boot devices")
-	if err != nil {
-		return nil, err
-	}
-	device, persistent, err := b.BootDevice(ctx)
-	if device == "" {
-		return map[string]any{"boot_device": nil, "persistent": nil}, err
-	}
-	return map[string]any{"boot_device": device, "persistent": persistent}, err
-}
-
-func getBootDevices(ctx context.Context, c driver.Conn, _ node.Object) (any, error) {
-	b, err := able[driver.BootDevice](c, "boot devices")
-	if err != nil {
-		return nil, err
-	}
-	devices, err := b.BootDevices(ctx)
-	return map[string]any{"supported_boot_devices": devices}, err
-}
-
-func setBootDevice(ctx context.Context, c driver.Conn, args node.Object) (any, error) {
-	b, err := able[driver.BootDevice](c, "boot devices")
-	if err != nil {
-		return nil, err
-	}
-	device, _ := args["boot_device"].(string)
-	devices, err := b.BootDevices(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if !slices.Contains(devices, device) {
-		return nil, fault.New(fault.Invalid, "Invalid boot device %s specified. The node supports %v.", device, devices)
-	}
-	persistent := false
-	if v, ok := args["persistent"]; ok {
-		if persistent, err = node.ParseBool(v); err != nil {
-			return nil, fault.New(fault.Invalid, "persistent: %w", err)
-		}
-	}
-	return nil, b.SetBootDevice(ctx, device, persistent)
-}
-
-func sendRaw(ctx context.Context, c driver.Conn, args node.Object) (any, error) {
-	r, err := able[driver.Raw](c, "raw commands")
-	if err != nil {
-		return nil, err
-	}
-	request, err := driver.ParseRaw(args["raw_bytes"])
-	if err != nil {
-		return nil, err
-	}
-	answer, err := r.SendRaw(ctx, request)
-	return driver.FormatRaw(answer), err
-}
-
-func getIdentity(ctx context.Context, c driver.Conn, _ node.Object) (any, error) {
-	i, err := able[driver.Identifier](c, "reading its identity")
-	if err != nil {
-		return nil, err
-	}
-	return i.Identity(ctx)
-}
-
 func (in *Intake) call(ctx context.Context, ref string, c Call) (json.RawMessage, error) {
 	what, ok := calls[c.Name]
 	if !ok {
@@ -130,16 +59,19 @@ func (in *Intake) call(ctx context.Context, ref string, c Call) (json.RawMessage
 	}
 	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
 	defer cancel()
-	op := &store.Op{UUID: uuid.NewString(), Kind: kindCall, State: store.OpPlanned, Spec: spec{Call: c.Name, Args: c.Args}.raw(), Actor: c.Actor}
+	op := &store.Op{UUID: uuid.NewString(), Kind: kindCall, State: store.OpPlanned, Spec: spec{Call: c.Name}.raw(), Actor: c.Actor}
 	woken, unsubscribe := in.DB.Subscribe(store.TopicOp(op.UUID))
 	defer unsubscribe()
-	err := in.DB.Write(ctx, func(tx *store.Tx) error {
+	err := in.write(ctx, failpoint.AcceptCall, func(tx *store.Tx) error {
 		n, err := tx.Node(ctx, ref)
 		if err != nil {
 			return err
 		}
 		if what.changes && n.Reservation != "" {
 			return Locked(n)
+		}
+		if _, err := conductorOf(ctx, tx, n); err != nil {
+			return err
 		}
 		op.Root, op.Node, op.Lease = n.Root(), n.UUID, n.Lease
 		return tx.InsertOp(ctx, op, []*store.OpStep{{Node: n.UUID, Interface: node.Management, Step: c.Name, Args: c.Args, State: store.StepPlanned}})
@@ -183,4 +115,73 @@ func (in *Intake) await(ctx context.Context, id string, woken <-chan struct{}) (
 // callFault keeps the kind of a call's error in the operation's result.
 type callFault struct {
 	Kind fault.Kind `json:"kind"`
+}
+
+// call asks the machine, or tells it, what an API request wants, and leaves the answer in the operation.
+func (r *run) call(ctx context.Context) error {
+	row := r.steps[0]
+	nodes, err := r.load(ctx, r.steps)
+	if err != nil {
+		return err
+	}
+	t := newTask(r, row, nodes[0])
+	defer t.close()
+	answer, err := t.answerCall(ctx)
+	if dropped(ctx, err) {
+		return err
+	}
+	return r.answer(ctx, t, answer, err)
+}
+
+func (t *task) answerCall(ctx context.Context) (answer any, err error) {
+	switch {
+	case t.node == nil:
+		return nil, fault.New(fault.NotFound, "the node is gone")
+	case next(t.row, t.earlier) == moveSettle:
+		return nil, &unknownError{sent: *unsettled(t.row.Sent)}
+	case t.run.c.db.Now().Sub(t.run.op.Created) > CallTimeout:
+		return nil, fault.New(fault.Timeout, "nobody waits for the answer any more: the request was not carried out")
+	}
+	now := t.run.c.db.Now()
+	t.change(func(row store.OpStep) store.OpStep {
+		row.Attempt++
+		row.State, row.Started = store.StepIntent, now
+		return row
+	})
+	what := calls[t.run.spec.Call]
+	ctx, cancel := context.WithTimeoutCause(ctx, CallTimeout, fault.New(fault.Timeout, "the controller did not answer within %v", CallTimeout))
+	defer cancel()
+	_, err = t.call(ctx, failpoint.Run, func(ctx context.Context, _ *step.Task) (step.Result, error) {
+		conn, err := t.open(ctx)
+		if err != nil {
+			return step.Done, err
+		}
+		answer, err = what.run(ctx, conn, t.row.Args)
+		return step.Done, err
+	})
+	return answer, err
+}
+
+// answer leaves the answer of a call, or why there is none, where the request waits for it.
+func (r *run) answer(ctx context.Context, t *task, answer any, failed error) error {
+	t.finish(failed)
+	op := *r.op
+	op.State, op.Ended = store.OpDone, r.c.db.Now()
+	if failed != nil {
+		op.State, op.Error = store.OpFailed, t.row.Error
+		answer = callFault{fault.KindOf(failed)}
+	}
+	var err error
+	if op.Result, err = json.Marshal(answer); err != nil {
+		return err
+	}
+	return r.write(ctx, failpoint.Answer, func(tx *store.Tx) error {
+		if err := tx.SaveStep(ctx, t.row); err != nil {
+			return err
+		}
+		if err := tx.SaveOp(ctx, &op); err != nil {
+			return err
+		}
+		return tx.PruneOps(ctx, op.Node, r.c.cfg.KeepOps)
+	})
 }

@@ -6,10 +6,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/riser-project/riser/driver"
+	"github.com/riser-project/riser/failpoint"
+	"github.com/riser-project/riser/fault"
 	"github.com/riser-project/riser/shard"
 	"github.com/riser-project/riser/step"
 	"github.com/riser-project/riser/store"
@@ -40,6 +44,9 @@ type Conductor struct {
 	families keyed         // one power change at a time in a server and its cards
 	workers  chan struct{} // room for operations
 
+	freed    chan struct{} // gets a value when there is room again
+	stopping atomic.Bool   // operations come to a safe point and end there
+
 	mu      sync.Mutex
 	running map[int64]*run
 	wg      sync.WaitGroup
@@ -54,7 +61,7 @@ func New(o Options) *Conductor {
 	}
 	return &Conductor{
 		db: o.DB, holder: o.Holder, catalog: o.Catalog, drivers: o.Drivers, cfg: cfg, pace: o.Pace, log: log,
-		workers: make(chan struct{}, cfg.Workers), running: map[int64]*run{},
+		workers: make(chan struct{}, cfg.Workers), freed: make(chan struct{}, 1), running: map[int64]*run{},
 	}
 }
 
@@ -63,7 +70,7 @@ func New(o Options) *Conductor {
 func (c *Conductor) Run(ctx context.Context, drain time.Duration) error {
 	if err := c.holder.Start(ctx); err != nil {
 		if ctx.Err() != nil {
-			return nil
+			return c.goodbye(ctx, c.holder.Stop)
 		}
 		return err
 	}
@@ -74,6 +81,7 @@ func (c *Conductor) Run(ctx context.Context, drain time.Duration) error {
 	loops.Go(func() { c.syncPower(ctx) })
 	c.dispatch(ctx, work)
 
+	c.stopping.Store(true)
 	err := c.goodbye(ctx, c.holder.Leave)
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
@@ -105,65 +113,108 @@ func (c *Conductor) dispatch(ctx, work context.Context) {
 		case <-ctx.Done():
 			return
 		case <-woken:
+		case <-c.freed:
 		case <-c.holder.Changed():
 		case <-tick.C:
 		}
 	}
 }
 
-// startOpen starts every open operation that is not running here, and hands the words of operators to those that are.
+// startOpen starts every open operation that is not running here as far as there is room, hands the words of operators to those that are, and
+// lets go of those that wait here and should not.
 func (c *Conductor) startOpen(ctx, work context.Context) error {
 	shards := c.holder.Shards()
-	if len(shards) == 0 {
-		return nil
+	var open []store.OpRef
+	if len(shards) > 0 {
+		err := c.db.Read(ctx, func(tx *store.Tx) (err error) { open, err = tx.OpenOpRefs(ctx, shards); return err })
+		if err != nil {
+			return err
+		}
 	}
-	var open []*store.Op
-	err := c.db.Read(ctx, func(tx *store.Tx) (err error) { open, err = tx.OpenOps(ctx, shards); return err })
-	if err != nil {
-		return err
+	known := make(map[int64]bool, len(open))
+	room := true
+	for _, ref := range open {
+		known[ref.ID] = true
+		if r := c.find(ref.ID); r != nil {
+			r.tell(ref.Control)
+		} else if room {
+			room = c.start(work, ref)
+		}
 	}
-	for _, op := range open {
-		c.mu.Lock()
-		r, ok := c.running[op.ID]
-		c.mu.Unlock()
-		if ok {
-			r.tell(op.Control)
-			continue
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, r := range c.running {
+		ended := slices.Contains(shards, r.fence.Shard) && !known[id]
+		if ended || c.holder.Leaving(r.fence.Shard) {
+			r.leave()
 		}
-		fence, done, ok := c.holder.Begin(op.Lease)
-		if !ok {
-			continue
-		}
-		select {
-		case c.workers <- struct{}{}:
-		case <-ctx.Done():
-			done()
-			return nil
-		}
-		r = newRun(c, op, fence)
-		r.tell(op.Control)
-		c.mu.Lock()
-		c.running[op.ID] = r
-		c.mu.Unlock()
-		c.wg.Go(func() {
-			defer func() {
-				c.mu.Lock()
-				delete(c.running, op.ID)
-				c.mu.Unlock()
-				done()
-				<-c.workers
-			}()
-			r.carryOut(work)
-		})
 	}
 	return nil
 }
 
-// drain waits until nothing runs, or what runs only waits, or ctx ends.
+func (c *Conductor) find(id int64) *run {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.running[id]
+}
+
+// start starts an operation and reports whether there was room for it.
+func (c *Conductor) start(work context.Context, ref store.OpRef) bool {
+	select {
+	case c.workers <- struct{}{}:
+	default:
+		return false
+	}
+	fence, done, ok := c.holder.Begin(ref.Lease)
+	if !ok {
+		c.free()
+		return true
+	}
+	r := newRun(c, ref, fence)
+	r.tell(ref.Control)
+	c.mu.Lock()
+	c.running[ref.ID] = r
+	c.mu.Unlock()
+	c.wg.Go(func() {
+		defer func() {
+			c.mu.Lock()
+			delete(c.running, ref.ID)
+			c.mu.Unlock()
+			done()
+			if !r.idle {
+				c.free()
+			}
+		}()
+		ctx, cancel := c.holder.Context(work, fence)
+		defer cancel()
+		r.carryOut(ctx)
+	})
+	return true
+}
+
+// free makes room for an operation.
+func (c *Conductor) free() {
+	<-c.workers
+	select {
+	case c.freed <- struct{}{}:
+	default:
+	}
+}
+
+// drain waits until nothing runs, or ctx ends.
 func (c *Conductor) drain(ctx context.Context) {
-	tick := time.NewTicker(20 * time.Millisecond)
+	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for c.active() > 0 {
+	for {
+		c.mu.Lock()
+		for _, r := range c.running {
+			r.leave()
+		}
+		n := len(c.running)
+		c.mu.Unlock()
+		if n == 0 {
+			return
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -172,58 +223,34 @@ func (c *Conductor) drain(ctx context.Context) {
 	}
 }
 
-// active returns the number of operations that are at work, not merely waiting.
-func (c *Conductor) active() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := 0
-	for _, r := range c.running {
-		if !r.idle.Load() {
-			n++
+// persist writes under the fence f. A database that is away, or full, is waited for as long as the lease lasts, so that fn may run more than
+// once: what it reads, it reads in its transaction. The error is fault.Lost when the lease, or the operation, is gone.
+func (c *Conductor) persist(ctx context.Context, f store.Fence, p failpoint.Pair, fn func(tx *store.Tx) error) error {
+	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		err := c.persistOnce(ctx, f, p, fn)
+		if !fault.Is(err, fault.Unavailable) && !fault.Is(err, fault.Full) {
+			return err
+		}
+		if lost := c.holder.Check(f); lost != nil {
+			return fault.New(fault.Lost, "%v; before that: %w", lost, err)
+		}
+		select {
+		case <-ctx.Done():
+			return fault.New(fault.Lost, "%v; before that: %w", context.Cause(ctx), err)
+		case <-time.After(wait):
 		}
 	}
-	return n
 }
 
-// keyed is a set of locks by name. A lock exists while somebody holds it or waits for it.
-type keyed struct {
-	mu    sync.Mutex
-	locks map[string]*keyedLock
-}
-
-type keyedLock struct {
-	ch    chan struct{}
-	users int
-}
-
-// lock takes the lock of key; an empty key needs none. The error is ctx's.
-func (k *keyed) lock(ctx context.Context, key string) (unlock func(), err error) {
-	if key == "" {
-		return func() {}, nil
+func (c *Conductor) persistOnce(ctx context.Context, f store.Fence, p failpoint.Pair, fn func(tx *store.Tx) error) error {
+	if err := failpoint.Hit(p.Before()); err != nil {
+		return fault.New(fault.Unavailable, "%w", err)
 	}
-	k.mu.Lock()
-	if k.locks == nil {
-		k.locks = map[string]*keyedLock{}
+	if err := c.db.WriteFenced(ctx, f, fn); err != nil {
+		return err
 	}
-	l := k.locks[key]
-	if l == nil {
-		l = &keyedLock{ch: make(chan struct{}, 1)}
-		k.locks[key] = l
+	if err := failpoint.Hit(p.After()); err != nil {
+		return fault.New(fault.Unavailable, "%w", err)
 	}
-	l.users++
-	k.mu.Unlock()
-	leave := func() {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if l.users--; l.users == 0 {
-			delete(k.locks, key)
-		}
-	}
-	select {
-	case l.ch <- struct{}{}:
-		return func() { <-l.ch; leave() }, nil
-	case <-ctx.Done():
-		leave()
-		return nil, context.Cause(ctx)
-	}
+	return nil
 }

@@ -28,11 +28,13 @@ import (
 // bench is a store, a rack of machines and a conductor that can be stopped and started.
 type bench struct {
 	t      *testing.T
+	dir    string // of the database
 	db     *store.DB
 	rack   *rack
 	intake *conductor.Intake
 	stop   func()
 	starts int
+	drain  time.Duration // 0 ends a conductor as a crash would
 }
 
 var quick = driver.Pace{
@@ -41,7 +43,8 @@ var quick = driver.Pace{
 
 func newBench(t *testing.T, change ...func(*conductor.Config)) *bench {
 	t.Helper()
-	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "riser.db"), store.Options{})
+	dir := t.TempDir()
+	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(dir, "riser.db"), store.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,9 +55,9 @@ func newBench(t *testing.T, change ...func(*conductor.Config)) *bench {
 	for _, c := range change {
 		c(&cfg)
 	}
-	b := &bench{t: t, db: db, rack: newRack()}
+	b := &bench{t: t, dir: dir, db: db, rack: newRack()}
 	b.intake = &conductor.Intake{
-		DB: db, Config: cfg, Catalog: step.NewCatalog(steps.All(), fake.Steps()),
+		DB: db, Config: cfg, Catalog: step.NewCatalog(steps.All(), fake.Steps(), rackSteps()),
 		Drivers: map[string]driver.Driver{"rack": b.rack, "fake-hardware": fake.New(fake.Options{})},
 	}
 	b.start()
@@ -74,8 +77,9 @@ func (b *bench) start() {
 	c := conductor.New(conductor.Options{DB: b.db, Holder: h, Catalog: b.intake.Catalog, Drivers: b.intake.Drivers, Config: b.intake.Config, Pace: quick})
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
+	drain := b.drain
 	wg.Go(func() {
-		if err := c.Run(ctx, 0); err != nil {
+		if err := c.Run(ctx, drain); err != nil {
 			b.t.Error(err)
 		}
 	})
@@ -132,6 +136,45 @@ func (b *bench) must(err error) {
 	b.t.Helper()
 	if err != nil {
 		b.t.Fatal(err)
+	}
+}
+
+// mend clears the maintenance that a failure left, and sets the node to manage.
+func (b *bench) mend(ref string) {
+	b.t.Helper()
+	b.edit(ref, func(n *node.Node) { n.Maintenance, n.MaintenanceReason, n.Fault = false, "", "" })
+	b.must(b.ask(ref, "manage"))
+}
+
+func (b *bench) edit(ref string, change func(n *node.Node)) {
+	b.t.Helper()
+	b.must(b.db.Write(b.t.Context(), func(tx *store.Tx) error {
+		n, err := tx.NodeForUpdate(b.t.Context(), ref)
+		if err != nil {
+			return err
+		}
+		change(n)
+		return tx.SaveNode(b.t.Context(), n)
+	}))
+}
+
+// say leaves a word for the operation on a node, as an agent's heartbeat does.
+func (b *bench) say(ref, word string) {
+	b.t.Helper()
+	b.must(b.db.Write(b.t.Context(), func(tx *store.Tx) error {
+		op, err := tx.OpenOp(b.t.Context(), b.get(ref).UUID)
+		if err != nil {
+			return err
+		}
+		return tx.ControlOp(b.t.Context(), op, word)
+	}))
+}
+
+// received compares what arrived at a machine.
+func (b *bench) received(name string, want ...string) {
+	b.t.Helper()
+	if d := cmp.Diff(append([]string{}, want...), b.rack.commands(name)); d != "" {
+		b.t.Errorf("%s received (-want +got):\n%s", name, d)
 	}
 }
 

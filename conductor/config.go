@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/riser-project/riser/node"
+	"github.com/riser-project/riser/step"
 )
 
 // Config is what an operator may set about the engine. Zero values mean the defaults.
@@ -17,8 +18,11 @@ type Config struct {
 	KeepOps       int           // ended operations kept for each node; 100
 	AsyncChildren bool          // child steps may wait (permit_child_node_step_async_result)
 
-	AutomatedClean *bool                  // clean on the way to available; true
-	Disallowed     map[node.Flow][]string // steps that clients may not ask for, "interface.step"; vendor.send_raw in each flow
+	AutomatedClean             *bool // clean on the way to available; true
+	PowerOffAfterDeployFailure *bool // true
+
+	Priorities map[node.Flow]map[string]int // of automated steps, by "interface.step"; 0 turns a step off
+	Disallowed map[node.Flow][]string       // steps that clients may not ask for, "interface.step"; vendor.send_raw in each flow
 
 	SyncInterval      time.Duration // between two looks at the power of a machine; 0 means 120 s, negative means never
 	SyncChildInterval time.Duration // the same for cards with a power supply of their own; 300 s
@@ -55,6 +59,18 @@ func (c Config) filled() Config {
 
 // setting is the name of the configuration list that a flow's disallowed steps stand in.
 func setting(f node.Flow) string { return "[api]disallow_" + string(f) + "_steps" }
+
+func (c Config) keepsPower() bool {
+	return c.PowerOffAfterDeployFailure != nil && !*c.PowerOffAfterDeployFailure
+}
+
+// priority is that of the step d in an automated flow.
+func (c Config) priority(f node.Flow, d *step.Definition) int {
+	if p, ok := c.Priorities[f][d.FullName()]; ok {
+		return p
+	}
+	return d.Priority
+}
 
 func (c Config) cleansBefore(n *node.Node) bool {
 	switch {

@@ -79,3 +79,18 @@ func (in *Intake) Power(ctx context.Context, ref string, target node.PowerState,
 func (in *Intake) Call(ctx context.Context, ref string, c Call) (json.RawMessage, error) {
 	return in.call(ctx, ref, c)
 }
+
+// Heard tells the operation that waits on n, if one does, what the node's agent reports: status is "start", "end", "error" or empty. An error
+// fails the step; its text is agent_status_message in the node's driver_internal_info, saved before. Anything else ends the wait of a step that
+// waits for the agent, and makes the engine look at one that goes on by itself.
+func Heard(ctx context.Context, tx *store.Tx, n *node.Node, status string) error {
+	op, err := tx.OpenOp(ctx, n.UUID, waitingKinds...)
+	if err != nil || op == nil || op.State != store.OpWaiting {
+		return err
+	}
+	word := "resume"
+	if status == "error" {
+		word = "fail"
+	}
+	return tx.ControlOp(ctx, op, word)
+}

@@ -21,16 +21,14 @@ const (
 	kindCall    = "call"
 )
 
-// spec is what an operation was asked to do, as its row keeps it.
+// spec is what an operation was asked to do, as its row keeps it. Its steps, with their arguments, are rows of their own.
 type spec struct {
 	Verb    string          `json:"verb,omitempty"`
-	Steps   []node.Step     `json:"steps,omitempty"` // as the client wrote them
 	Runbook string          `json:"runbook,omitempty"`
 	Manual  bool            `json:"manual,omitempty"` // a clean that leads back to manageable
 	Target  node.PowerState `json:"target,omitempty"`
 	Timeout int64           `json:"timeout_seconds,omitempty"`
 	Call    string          `json:"call,omitempty"`
-	Args    node.Object     `json:"args,omitempty"`
 	Project string          `json:"project,omitempty"`
 }
 
@@ -50,6 +48,9 @@ func readSpec(raw json.RawMessage) (spec, error) {
 	err := json.Unmarshal(raw, &s)
 	return s, err
 }
+
+// waitingKinds are the kinds of operations that can wait or be held, with the node free for others.
+var waitingKinds = []string{kindVerify, kindClean, kindDeploy, kindService, kindInspect, kindAdopt, kindDelete, kindRescue, kindUnresc}
 
 // flowOf returns the flow whose steps a kind of operation runs; empty when it runs none.
 func flowOf(kind string) node.Flow {

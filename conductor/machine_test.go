@@ -27,6 +27,8 @@ type machine struct {
 	id      driver.Identity
 	cmds    []string // that arrived
 	fail    error    // of every request
+	hangs   bool     // takes connections and never answers
+	lost    error    // what comes in place of the answers to commands, which are carried out
 	gate    chan struct{}
 	entered chan struct{} // gets a value when a command waits at the gate
 	slots   []*machine    // lose their power with it
@@ -95,7 +97,7 @@ func (c *rackConn) arrive(ctx context.Context, class driver.Class, text string, 
 		return err
 	}
 	c.r.mu.Lock()
-	gate, fail := c.m.gate, c.m.fail
+	gate, fail, lost := c.m.gate, c.m.fail, c.m.lost
 	c.r.mu.Unlock()
 	if fail != nil {
 		return fail
@@ -115,12 +117,18 @@ func (c *rackConn) arrive(ctx context.Context, class driver.Class, text string, 
 			return fault.New(fault.Timeout, "BMC %s: no answer: %w", c.m.address, context.Cause(ctx))
 		}
 	}
-	return nil
+	return lost
 }
 
-func (c *rackConn) PowerState(context.Context) (node.PowerState, error) {
+func (c *rackConn) PowerState(ctx context.Context) (node.PowerState, error) {
 	c.r.mu.Lock()
 	defer c.r.mu.Unlock()
+	if c.m.hangs {
+		c.r.mu.Unlock()
+		<-ctx.Done()
+		c.r.mu.Lock()
+		return "", fault.New(fault.Timeout, "BMC %s does not answer", c.m.address)
+	}
 	return c.m.state, c.m.fail
 }
 
@@ -179,6 +187,11 @@ func (c *rackConn) SendRaw(ctx context.Context, request []byte) ([]byte, error) 
 }
 
 func (c *rackConn) Identity(context.Context) (driver.Identity, error) { return c.m.id, nil }
+
+// Inventory implements driver.Inspector.
+func (c *rackConn) Inventory(context.Context) (driver.Inventory, error) {
+	return driver.Inventory{Processors: 8, Arch: "x86_64", MemoryMiB: 4096, Disks: []driver.Disk{{Name: "sda", Bytes: 100 << 30}}, MACs: []string{"52:54:00:00:00:01"}}, c.m.fail
+}
 
 func (r *rack) with(fn func()) {
 	r.mu.Lock()

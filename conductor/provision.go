@@ -4,14 +4,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sort"
-	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/riser-project/riser/failpoint"
 	"github.com/riser-project/riser/fault"
 	"github.com/riser-project/riser/node"
-	"github.com/riser-project/riser/step"
 	"github.com/riser-project/riser/store"
 )
 
@@ -24,7 +23,9 @@ var verbs = map[node.Event]string{
 
 func (in *Intake) provision(ctx context.Context, ref string, req Request, dry bool) (*Plan, error) {
 	var plan *Plan
-	run := in.DB.Write
+	run := func(ctx context.Context, fn func(tx *store.Tx) error) error {
+		return in.write(ctx, failpoint.Accept, fn)
+	}
 	if dry {
 		run = in.DB.Read
 	}
@@ -43,6 +44,20 @@ func (in *Intake) provision(ctx context.Context, ref string, req Request, dry bo
 	return plan, err
 }
 
+// write is a transaction of the intake, with the points of p around it.
+func (in *Intake) write(ctx context.Context, p failpoint.Pair, fn func(tx *store.Tx) error) error {
+	if err := failpoint.Hit(p.Before()); err != nil {
+		return fault.New(fault.Unavailable, "%w", err)
+	}
+	if err := in.DB.Write(ctx, fn); err != nil {
+		return err
+	}
+	if err := failpoint.Hit(p.After()); err != nil {
+		return fault.New(fault.Unavailable, "%w", err)
+	}
+	return nil
+}
+
 // admission is one request on its way in.
 type admission struct {
 	in  *Intake
@@ -59,7 +74,7 @@ func (a *admission) admit(ctx context.Context, dry bool) (*Plan, error) {
 	switch a.req.Verb.Event {
 	case node.EvAbort, node.EvUnhold:
 		if dry {
-			return &Plan{}, nil
+			return &Plan{Steps: []PlannedStep{}}, nil
 		}
 		return nil, a.control(ctx)
 	}
@@ -67,13 +82,21 @@ func (a *admission) admit(ctx context.Context, dry bool) (*Plan, error) {
 	if next, _ := node.Next(a.n.Provision, a.req.Verb.Event); next.Stable() {
 		kind = ""
 	}
-	sp := spec{Verb: a.req.Verb.Target, Steps: a.req.Steps, Runbook: a.req.Runbook, Project: a.req.Project, Manual: a.req.Verb.Event == node.EvClean}
+	sp := spec{Verb: a.req.Verb.Target, Runbook: a.req.Runbook, Project: a.req.Project, Manual: a.req.Verb.Event == node.EvClean}
 	rows, plan, err := a.plan(ctx, kind)
-	if err != nil || dry {
-		return plan, err
-	}
-	if err := a.resume(ctx, kind, sp, rows); err != nil {
+	if err != nil {
 		return nil, err
+	}
+	if err := a.retry(ctx, kind, rows); err != nil {
+		return nil, err
+	}
+	if dry {
+		for i, row := range rows {
+			if row.State == store.StepSkipped {
+				plan.Steps[i].Skipped, plan.Steps[i].Commands = row.Evidence[0], []string{}
+			}
+		}
+		return plan, nil
 	}
 	return nil, a.start(ctx, kind, sp, rows)
 }
@@ -114,174 +137,36 @@ func Locked(n *node.Node) error {
 	return fault.New(fault.Locked, "Node %s is locked by host %s, please retry after the current operation is completed.", n.UUID, n.Reservation)
 }
 
-// control hands a word to the operation that waits.
+// control hands a word to the operation that waits. Where none does, the state is moved at once.
 func (a *admission) control(ctx context.Context) error {
-	word := string(a.req.Verb.Event)
-	op, err := a.tx.OpenOp(ctx, a.n.UUID, kindClean, kindDeploy, kindService, kindInspect, kindRescue, kindVerify)
+	ev := a.req.Verb.Event
+	op, err := a.tx.OpenOp(ctx, a.n.UUID, waitingKinds...)
 	if err != nil {
 		return err
 	}
-	if op != nil {
-		if a.req.Verb.Event == node.EvUnhold {
-			a.n.Move(node.EvUnhold, "")
-			a.n.ProvisionUpdatedAt = a.tx.Now()
-			if err := a.tx.SaveNode(ctx, a.n); err != nil {
-				return err
-			}
-		}
-		return a.tx.ControlOp(ctx, op, word)
-	}
-	a.n.Move(a.req.Verb.Event, "")
 	a.n.ProvisionUpdatedAt = a.tx.Now()
-	if a.n.Provision == node.Active {
-		a.n.LastError, a.n.ServiceStep = "", nil
-	}
-	return a.tx.SaveNode(ctx, a.n)
-}
-
-// plan returns the steps that the request leads to, each on its node. Every fault of every step is told at once.
-func (a *admission) plan(ctx context.Context, kind string) ([]*store.OpStep, *Plan, error) {
-	flow := flowOf(kind)
-	plan := &Plan{Steps: []PlannedStep{}}
-	if flow == "" {
-		return nil, plan, nil
-	}
-	children, err := a.tx.Children(ctx, a.n.UUID)
-	if err != nil {
-		return nil, nil, err
-	}
-	steps := a.req.Steps
-	if a.req.Verb.Event != node.EvClean && a.req.Verb.Event != node.EvService {
-		steps = a.automatic(flow)
-	}
-	var rows []*store.OpStep
-	var faults []string
-	for seq, s := range steps {
-		f := a.planStep(flow, seq, s, children, &rows, plan)
-		faults = append(faults, f...)
-	}
-	if len(faults) > 0 {
-		return nil, nil, fault.New(fault.Invalid, "Cannot %s node %s: %s", flow, a.n.UUID, strings.Join(faults, "; "))
-	}
-	return rows, plan, nil
-}
-
-func (a *admission) planStep(flow node.Flow, seq int, s node.Step, children []*node.Node, rows *[]*store.OpStep, plan *Plan) (faults []string) {
-	if slices.Contains(a.cfg.Disallowed[flow], s.Name()) {
-		return []string{fmt.Sprintf("%s step '%s' is not allowed. Disallowed by operator configuration %s.", flow, s.Name(), setting(flow))}
-	}
-	on := []*node.Node{a.n}
-	if s.OnChildren {
-		if on, faults = choose(a.n, children, s); len(faults) > 0 {
-			return faults
+	switch {
+	case op == nil:
+		a.n.Move(ev, "")
+		if a.n.Provision == node.Active {
+			a.n.LastError, a.n.ServiceStep = "", nil
 		}
-	}
-	for _, n := range on {
-		def, err := a.in.Catalog.Find(n, flow, s)
-		if err != nil {
-			faults = append(faults, "node does not support this "+string(flow)+" step: "+err.Error())
-			continue
-		}
-		for _, f := range def.CheckArgs(s.Args) {
-			faults = append(faults, fmt.Sprintf("%s step %s on node %s %s", flow, s.Name(), n.Label(), f))
-		}
-		p := PlannedStep{Seq: seq, Node: n.UUID, Name: n.Name, Interface: s.Interface, Step: s.Step, Args: s.Args, Commands: []string{}}
-		if def.Plan != nil {
-			p.Commands = def.Plan(s.Args)
-		}
-		plan.Steps = append(plan.Steps, p)
-		*rows = append(*rows, &store.OpStep{Seq: seq, Node: n.UUID, Interface: s.Interface, Step: s.Step, Args: s.Args, Child: s.OnChildren, State: store.StepPlanned})
-	}
-	return faults
-}
-
-// choose returns the children that a step runs on: those it is limited to, or all.
-func choose(parent *node.Node, children []*node.Node, s node.Step) (chosen []*node.Node, faults []string) {
-	if len(s.LimitToChildren) == 0 {
-		return children, nil
-	}
-	for _, ref := range s.LimitToChildren {
-		i := slices.IndexFunc(children, func(c *node.Node) bool { return c.UUID == ref || (c.Name != "" && c.Name == ref) })
-		switch {
-		case i < 0:
-			faults = append(faults, fmt.Sprintf("step %s: %s is not a child of node %s", s.Name(), ref, parent.Label()))
-		case !slices.Contains(chosen, children[i]):
-			chosen = append(chosen, children[i])
-		}
-	}
-	return chosen, faults
-}
-
-// automatic returns the steps of a flow that nobody asked for by name: the driver's own by priority, changed by those of the request.
-func (a *admission) automatic(flow node.Flow) []node.Step {
-	if a.req.Verb.Event == node.EvProvide && !a.cfg.cleansBefore(a.n) {
-		return nil
-	}
-	var steps []node.Step
-	for _, d := range a.in.Catalog.For(a.n, flow) {
-		s := node.Step{Interface: d.Interface, Step: d.Name, Priority: d.Priority}
-		if slices.ContainsFunc(a.req.Steps, func(asked node.Step) bool { return asked.Name() == s.Name() }) {
-			continue
-		}
-		steps = append(steps, s)
-	}
-	steps = append(steps, a.req.Steps...)
-	steps = slices.DeleteFunc(steps, func(s node.Step) bool {
-		return s.Priority == 0 || slices.Contains(a.cfg.Disallowed[flow], s.Name()) && !slices.ContainsFunc(a.req.Steps, func(asked node.Step) bool { return asked.Name() == s.Name() })
-	})
-	sort.SliceStable(steps, func(i, j int) bool {
-		if steps[i].Priority != steps[j].Priority {
-			return steps[i].Priority > steps[j].Priority
-		}
-		return rank(steps[i].Interface) > rank(steps[j].Interface)
-	})
-	return steps
-}
-
-// rank orders steps of the same priority, as Ironic does.
-func rank(i node.Interface) int {
-	order := []node.Interface{node.RAID, node.BIOS, node.Deploy, node.Firmware, node.Management, node.Power, node.Vendor, node.Network}
-	return slices.Index(order, i)
-}
-
-// resume marks the steps that the failed operation before this one has done already, when the client asks for the very same steps again and
-// nothing else has been done to their nodes since.
-func (a *admission) resume(ctx context.Context, kind string, sp spec, rows []*store.OpStep) error {
-	if (kind != kindClean && kind != kindService) || len(sp.Steps) == 0 {
-		return nil
-	}
-	last, err := a.tx.LastOp(ctx, a.n.UUID, kind)
-	if err != nil || last == nil || last.State != store.OpFailed {
-		return err
-	}
-	before, err := readSpec(last.Spec)
-	if err != nil || string(spec{Steps: before.Steps}.raw()) != string(spec{Steps: sp.Steps}.raw()) {
-		return err
-	}
-	done, err := a.tx.Steps(ctx, last.ID)
-	if err != nil {
-		return err
-	}
-	for _, row := range rows {
-		i := slices.IndexFunc(done, func(s *store.OpStep) bool { return s.Seq == row.Seq && s.Node == row.Node && s.State.Finished() })
-		if i < 0 {
-			continue
-		}
-		touched, err := a.tx.TouchedSince(ctx, row.Node, last.ID)
-		if err != nil {
+		return a.tx.SaveNode(ctx, a.n)
+	case ev == node.EvUnhold:
+		a.n.Move(ev, "")
+		if err := a.tx.SaveNode(ctx, a.n); err != nil {
 			return err
 		}
-		if !touched {
-			row.State, row.Started, row.Ended = store.StepSkipped, a.tx.Now(), a.tx.Now()
-			row.Evidence = []string{fmt.Sprintf("done by operation %s at %s", last.UUID, done[i].Ended.Format("15:04:05"))}
-		}
 	}
-	return nil
+	return a.tx.ControlOp(ctx, op, string(ev))
 }
 
 // start moves the node, takes the nodes that the operation touches, and writes the operation.
 func (a *admission) start(ctx context.Context, kind string, sp spec, rows []*store.OpStep) error {
 	n := a.n
+	if err := a.supersede(ctx); err != nil {
+		return err
+	}
 	var target node.State
 	if sp.Manual {
 		target = node.Manageable
@@ -298,13 +183,30 @@ func (a *admission) start(ctx context.Context, kind string, sp spec, rows []*sto
 		n.InstanceInfo = withKey(n.InstanceInfo, "rescue_password", a.req.RescuePassword)
 	}
 	op := &store.Op{UUID: uuid.NewString(), Root: n.Root(), Node: n.UUID, Lease: n.Lease, Kind: kind, State: store.OpPlanned, Spec: sp.raw(), Actor: a.req.Actor}
-	var touched []string
-	for _, row := range rows {
-		if row.Node != n.UUID && !row.State.Final() && !slices.Contains(touched, row.Node) {
-			touched = append(touched, row.Node)
-		}
+	return begin(ctx, a.tx, n, op, rows)
+}
+
+// supersede ends the operation that waits on the node, when the table of states lets the request take its place.
+func (a *admission) supersede(ctx context.Context) error {
+	old, err := a.tx.OpenOp(ctx, a.n.UUID, waitingKinds...)
+	if err != nil || old == nil {
+		return err
 	}
-	return begin(ctx, a.tx, n, op, rows, touched)
+	before, err := readSpec(old.Spec)
+	if err != nil {
+		return err
+	}
+	old.State, old.Ended, old.Wait = store.OpAborted, a.tx.Now(), noTime
+	old.Error = fmt.Sprintf("Node %s: the operation was given up while it waited: the target %q was asked for.", a.n.Label(), a.req.Verb.Target)
+	if err := a.tx.SaveOp(ctx, old); err != nil {
+		return err
+	}
+	a.n.CleanStep, a.n.DeployStep, a.n.ServiceStep = nil, nil, nil
+	a.tx.Wake(store.TopicOps)
+	return a.tx.InsertEvent(ctx, &store.Event{
+		UUID: uuid.NewString(), Node: a.n.UUID, Severity: "ERROR", Type: eventType(old.Kind, before), Text: old.Error, Actor: a.req.Actor,
+		Project: a.req.Project, State: a.n.Provision, Target: a.n.TargetProvision, Duration: old.Ended.Sub(old.Started),
+	})
 }
 
 func withKey(o node.Object, key string, v any) node.Object {
@@ -317,10 +219,10 @@ func withKey(o node.Object, key string, v any) node.Object {
 	return c
 }
 
-// begin reserves n and the children that op touches for the conductor that holds their lease, and writes op. A node that another operation
-// holds makes it fault.Locked, and nothing is reserved.
-func begin(ctx context.Context, tx *store.Tx, n *node.Node, op *store.Op, rows []*store.OpStep, children []string) error {
-	host, err := leaseHost(ctx, tx, n.Lease)
+// begin reserves n and the children that op has steps to run on for the conductor that holds their lease, and writes op. A node that another
+// operation holds makes it fault.Locked, and nothing is reserved.
+func begin(ctx context.Context, tx *store.Tx, n *node.Node, op *store.Op, rows []*store.OpStep) error {
+	host, err := conductorOf(ctx, tx, n)
 	if err != nil {
 		return err
 	}
@@ -328,42 +230,56 @@ func begin(ctx context.Context, tx *store.Tx, n *node.Node, op *store.Op, rows [
 	if err := tx.SaveNode(ctx, n); err != nil {
 		return err
 	}
-	for _, ref := range children {
-		c, err := tx.NodeForUpdate(ctx, ref)
-		if err != nil {
-			return err
-		}
-		if c.Reservation != "" {
-			return fault.New(fault.Locked, "Node %s child_node %s is presently locked and we are unable to perform any action on it at this time. Please retry after the current operation is completed.", n.UUID, c.UUID)
-		}
-		c.Reservation = host
-		if err := tx.SaveNode(ctx, c); err != nil {
-			return err
-		}
+	if err := tx.InsertOp(ctx, op, rows); err != nil {
+		return err
 	}
-	return tx.InsertOp(ctx, op, rows)
+	held, err := tx.ReserveChildren(ctx, op, host)
+	if err == nil && held != "" {
+		err = fault.New(fault.Locked, "Node %s child_node %s is presently locked and we are unable to perform any action on it at this time. Please retry after the current operation is completed.", n.UUID, held)
+	}
+	return err
 }
 
-// leaseHost returns the host name of the conductor that holds the shard, or "unassigned" while none does: the operation waits for one.
-func leaseHost(ctx context.Context, tx *store.Tx, shard int) (string, error) {
-	host, err := tx.LeaseHost(ctx, shard)
-	if err == nil && host == "" {
-		host = "unassigned"
+// silence is after how long a conductor that is not heard of does not count any more.
+const silence = time.Minute
+
+// conductorOf returns the host name of the conductor that holds the node's lease, or will. While no conductor is alive at all, that is
+// "unassigned", and the operation waits for one. The error is fault.Unavailable when conductors are alive, and none of them serves the node's
+// group and hardware type.
+func conductorOf(ctx context.Context, tx *store.Tx, n *node.Node) (string, error) {
+	host, err := tx.LeaseHost(ctx, n.Lease)
+	if err != nil {
+		return "", err
 	}
-	return host, err
+	all, err := tx.Conductors(ctx, silence)
+	if err != nil {
+		return "", err
+	}
+	root := n
+	if n.IsChild() {
+		if root, err = tx.Node(ctx, n.Parent); err != nil {
+			return "", err
+		}
+	}
+	alive := slices.DeleteFunc(all, func(c store.Conductor) bool { return !c.Alive })
+	fit := slices.IndexFunc(alive, func(c store.Conductor) bool {
+		return c.Group == root.ConductorGroup && (len(c.Drivers) == 0 || slices.Contains(c.Drivers, n.Driver))
+	})
+	switch {
+	case len(alive) == 0:
+		host = first(host, "unassigned")
+	case fit < 0:
+		return "", fault.New(fault.Unavailable, "No valid host was found. Reason: No conductor service registered which supports driver %s for conductor group \"%s\".",
+			n.Driver, root.ConductorGroup)
+	case host == "":
+		host = alive[fit].Hostname
+	}
+	return host, nil
 }
 
-// stepObject is a step as the API shows the current one (clean_step, deploy_step, service_step).
-func stepObject(s *store.OpStep, d *step.Definition) node.Object {
-	o := node.Object{"interface": string(s.Interface), "step": s.Step, "priority": float64(0), "args": s.Args, "abortable": false, "requires_ramdisk": false}
-	if s.Args == nil {
-		delete(o, "args")
+func first(a, b string) string {
+	if a != "" {
+		return a
 	}
-	if d != nil {
-		o["priority"], o["abortable"], o["requires_ramdisk"] = float64(d.Priority), d.Abortable, !d.NoRamdisk
-	}
-	if s.Child {
-		o["execute_on_child_nodes"] = true
-	}
-	return o
+	return b
 }

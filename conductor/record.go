@@ -4,14 +4,16 @@ import (
 	"context"
 	"sync"
 
+	"github.com/riser-project/riser/failpoint"
 	"github.com/riser-project/riser/store"
 )
 
 // recorder writes the steps of one operation under its fence. Writes that come while one is on its way share the next transaction, so that a
 // step on a thousand children does not cost three thousand commits.
 type recorder struct {
-	db    *store.DB
+	c     *Conductor
 	fence store.Fence
+	ctx   context.Context // of the operation: others wait for a write that a step leads
 
 	mu      sync.Mutex
 	pending []record
@@ -19,27 +21,35 @@ type recorder struct {
 }
 
 type record struct {
-	step store.OpStep
+	row  func() store.OpStep
+	also func(ctx context.Context, tx *store.Tx) error
 	done chan error
 }
 
-// save returns when step is on disk. The error is fault.Lost when the lease is gone.
-func (r *recorder) save(ctx context.Context, step *store.OpStep) error {
-	rec := record{*step, make(chan error, 1)}
+// save writes what row returns in the transaction, with what also writes, and returns when that is on disk. All writes of the operation's steps
+// go through here while they run, so that an older state of a row never replaces a newer one. The error is fault.Lost when the lease, or the
+// operation, is gone.
+func (r *recorder) save(p failpoint.Pair, row func() store.OpStep, also func(ctx context.Context, tx *store.Tx) error) error {
+	if err := failpoint.Hit(p.Before()); err != nil {
+		return err
+	}
+	rec := record{row, also, make(chan error, 1)}
 	r.mu.Lock()
 	r.pending = append(r.pending, rec)
 	lead := !r.writing
 	r.writing = true
 	r.mu.Unlock()
 	if lead {
-		r.drain(ctx)
+		r.drain()
 	}
-	return <-rec.done
+	if err := <-rec.done; err != nil {
+		return err
+	}
+	return failpoint.Hit(p.After())
 }
 
-// drain writes until nothing is pending. It does not end with the context of the step that happens to lead: others wait for it.
-func (r *recorder) drain(ctx context.Context) {
-	ctx = context.WithoutCancel(ctx)
+// drain writes until nothing is pending.
+func (r *recorder) drain() {
 	for {
 		r.mu.Lock()
 		batch := r.pending
@@ -50,16 +60,24 @@ func (r *recorder) drain(ctx context.Context) {
 			return
 		}
 		r.mu.Unlock()
-		err := r.db.WriteFenced(ctx, r.fence, func(tx *store.Tx) error {
-			for i := range batch {
-				if err := tx.SaveStep(ctx, &batch[i].step); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		err := r.c.persist(r.ctx, r.fence, failpoint.Record, func(tx *store.Tx) error { return r.write(tx, batch) })
 		for _, rec := range batch {
 			rec.done <- err
 		}
 	}
+}
+
+func (r *recorder) write(tx *store.Tx, batch []record) error {
+	for _, rec := range batch {
+		if rec.also != nil {
+			if err := rec.also(r.ctx, tx); err != nil {
+				return err
+			}
+		}
+		row := rec.row()
+		if err := tx.SaveStep(r.ctx, &row); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -2,20 +2,20 @@ package conductor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/riser-project/riser/driver"
+	"github.com/riser-project/riser/failpoint"
 	"github.com/riser-project/riser/fault"
 	"github.com/riser-project/riser/node"
 	"github.com/riser-project/riser/step"
 	"github.com/riser-project/riser/store"
 )
 
-// fanOut runs one step on several children, at most ChildWidth at the same time. A child that fails does not stop the others.
+// fanOut runs one step on several children, at most ChildWidth at the same time. A child that fails does not stop the others. When the
+// operation is wanted elsewhere, no more are begun, and those under way come to their end.
 func (r *run) fanOut(ctx context.Context, rows []*store.OpStep) error {
 	nodes, err := r.load(ctx, rows)
 	if err != nil {
@@ -26,7 +26,18 @@ func (r *run) fanOut(ctx context.Context, rows []*store.OpStep) error {
 	room := make(chan struct{}, r.c.cfg.ChildWidth)
 	var wg sync.WaitGroup
 	for i := range rows {
-		room <- struct{}{}
+		select {
+		case room <- struct{}{}:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		if r.yields() {
+			wg.Wait()
+			cancel(errYielded)
+			break
+		}
 		wg.Go(func() {
 			defer func() { <-room }()
 			if err := r.one(ctx, rows[i], nodes[i]); err != nil {
@@ -38,7 +49,7 @@ func (r *run) fanOut(ctx context.Context, rows []*store.OpStep) error {
 	return context.Cause(ctx)
 }
 
-// load reads the nodes of rows with their secrets.
+// load reads the nodes of rows with their secrets; a node that is gone is nil.
 func (r *run) load(ctx context.Context, rows []*store.OpStep) ([]*node.Node, error) {
 	nodes := make([]*node.Node, len(rows))
 	err := r.c.db.Read(ctx, func(tx *store.Tx) error {
@@ -61,220 +72,81 @@ func (r *run) load(ctx context.Context, rows []*store.OpStep) ([]*node.Node, err
 	return nodes, err
 }
 
-// one runs a step on one node and records how it ended. An error means that it was dropped, not that the step failed.
+// one runs a step on one child and records how it ended. An error means that it was dropped, not that the step failed.
 func (r *run) one(ctx context.Context, row *store.OpStep, n *node.Node) error {
-	t := r.task(row, n)
+	t := newTask(r, row, n)
 	defer t.close()
 	var res step.Result
 	def, err := t.define()
 	if err == nil {
 		res, err = t.attempt(ctx, def)
 	}
-	for err == nil && res == step.Wait && row.Child {
+	if err == nil && res == step.Wait {
 		res, err = t.poll(ctx, def)
 	}
 	if dropped(ctx, err) {
 		return err
 	}
-	switch {
-	case err != nil:
-		t.failed(err)
-	case res == step.Done:
-		row.State, row.Error = store.StepDone, ""
-	case row.Child:
-		t.failed(fmt.Errorf("the step asked to hold, which a step on a child cannot do"))
-	default:
-		row.State = store.StepWaiting
-		return r.rec.save(ctx, row)
+	if err == nil && res != step.Done {
+		err = fmt.Errorf("the step asked to hold, which a step on a child cannot do")
 	}
-	row.Ended = r.c.db.Now()
-	return r.rec.save(ctx, row)
+	t.finish(err)
+	return t.save(failpoint.StepEnd)
 }
 
-// dropped reports whether err means that the operation must stop without a word.
-func dropped(ctx context.Context, err error) bool {
-	return err != nil && (fault.Is(err, fault.Lost) || errors.Is(err, errDropped) || ctx.Err() != nil)
-}
-
-// task is one step on one node while it runs.
-type task struct {
-	run  *run
-	row  *store.OpStep
-	node *node.Node
-	pace driver.Pace
-	conn driver.Conn
-	bmc  func() // gives the controller back
-}
-
-func (r *run) task(row *store.OpStep, n *node.Node) *task {
-	return &task{run: r, row: row, node: n, pace: r.c.pace}
-}
-
-func (t *task) define() (*step.Definition, error) {
-	if t.node == nil {
-		return nil, fault.New(fault.NotFound, "the node is gone")
-	}
-	return t.run.c.catalog.Find(t.node, flowOf(t.run.op.Kind), node.Step{Interface: t.row.Interface, Step: t.row.Step})
-}
-
-// attempt runs the step once more. A command of class Relative that an earlier attempt has sent is not sent again: what became of it is found by
-// evidence, or stays unknown.
-func (t *task) attempt(ctx context.Context, def *step.Definition) (step.Result, error) {
-	limit := def.Timeout
-	if limit == 0 {
-		limit = t.run.c.cfg.StepTimeout
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fault.New(fault.Timeout, "the step did not end within %v", limit))
-	defer cancel()
-	if t.row.State == store.StepWaiting {
-		return step.Wait, nil
-	}
-	if sent := t.relativeSent(); sent != nil {
-		return t.verify(ctx, def, *sent)
-	}
-	t.row.Attempt++
-	t.row.State, t.row.Epoch, t.row.Error = store.StepIntent, t.run.fence.Epoch, ""
-	if t.row.Started.IsZero() {
-		t.row.Started = t.run.c.db.Now()
-	}
-	if err := t.run.rec.save(ctx, t.row); err != nil {
-		return 0, err
-	}
-	res, err := def.Run(driver.WithGuard(ctx, t.guard), t.task())
-	if err != nil && context.Cause(ctx) != nil && fault.Is(context.Cause(ctx), fault.Timeout) {
-		err = context.Cause(ctx)
-	}
-	return res, err
-}
-
-func (t *task) relativeSent() *store.Sent {
-	for i := range t.row.Sent {
-		if t.row.Sent[i].Relative {
-			return &t.row.Sent[i]
-		}
-	}
-	return nil
-}
-
-// verify finds out whether a relative command that was sent before a crash took effect.
-func (t *task) verify(ctx context.Context, def *step.Definition, sent store.Sent) (step.Result, error) {
-	if def.Verify == nil {
-		return 0, &unknownError{sent}
-	}
-	ok, err := def.Verify(ctx, t.task(), sent.At)
-	switch {
-	case err != nil:
-		return 0, err
-	case !ok:
-		return 0, &unknownError{sent}
-	}
-	t.evidence("after a restart of the conductor: " + sent.Text + " was seen to have taken effect")
-	return step.Done, nil
-}
-
-// unknownError says that nobody knows whether a command took effect.
-type unknownError struct{ sent store.Sent }
-
-func (e *unknownError) Error() string {
-	return fmt.Sprintf("%s was sent at %s and the conductor stopped before it saw the outcome. It was not sent again. Look at the machine, then ask for the steps that are still needed",
-		e.sent.Text, e.sent.At.Format(time.TimeOnly))
-}
-
-func (t *task) task() *step.Task {
-	return &step.Task{
-		Node: t.node, Args: t.row.Args, Flow: flowOf(t.run.op.Kind), Attempt: t.row.Attempt, Evidence: t.evidence,
-		Conn: t.open,
-		Power: func(ctx context.Context, target node.PowerState) error {
-			return t.power(ctx, target, t.pace)
-		},
-		Keep: func(ctx context.Context, key string, value any) error {
-			t.row.Kept = withKey(t.row.Kept, key, value)
-			return t.run.rec.save(ctx, t.row)
-		},
-		Kept: func(key string) any { return t.row.Kept[key] },
-	}
-}
-
-func (t *task) evidence(text string) { t.row.Evidence = append(t.row.Evidence, text) }
-
-// guard is asked by the driver at the last moment before a command leaves. It puts the command on record first: after a crash, a command may be
-// on record that never left, but none can have left that is not on record.
-func (t *task) guard(ctx context.Context, cmd driver.Command) error {
-	if err := t.run.c.holder.Check(t.run.fence); err != nil {
-		return err
-	}
-	t.row.Sent = append(t.row.Sent, store.Sent{Text: cmd.Text, Relative: cmd.Class == driver.Relative, At: t.run.c.db.Now(), Attempt: t.row.Attempt})
-	t.row.State = store.StepSent
-	if err := t.run.rec.save(ctx, t.row); err != nil {
-		return err
-	}
-	return t.run.c.holder.Check(t.run.fence)
-}
-
-// open connects to the node's controller, which is this task's alone until it ends.
-func (t *task) open(ctx context.Context) (driver.Conn, error) {
-	if t.conn != nil {
-		return t.conn, nil
-	}
-	conn, free, err := t.run.c.connect(ctx, t.node)
-	if err != nil {
-		return nil, err
-	}
-	t.conn, t.bmc = conn, free
-	return conn, nil
-}
-
-func (t *task) close() {
-	if t.conn == nil {
-		return
-	}
-	if err := t.conn.Close(); err != nil {
-		t.run.log.Debug("connection not closed cleanly", "node", t.node.UUID, "error", err)
-	}
-	t.bmc()
-	t.conn = nil
-}
-
-// connect opens the controller of n and keeps it for the caller alone until free is called.
-func (c *Conductor) connect(ctx context.Context, n *node.Node) (conn driver.Conn, free func(), err error) {
-	d, ok := c.drivers[n.Driver]
-	if !ok {
-		return nil, nil, fault.New(fault.Unsupported, "driver %s is not one of this conductor's", n.Driver)
-	}
-	free, err = c.bmcs.lock(ctx, d.Address(n.DriverInfo))
-	if err != nil {
-		return nil, nil, err
-	}
-	conn, err = d.Open(ctx, n)
-	if err != nil {
-		free()
-		return nil, nil, err
-	}
-	return conn, free, nil
-}
-
-// poll looks at a step that goes on outside until it is done.
+// poll looks at a step on a child that goes on outside until it is done.
 func (t *task) poll(ctx context.Context, def *step.Definition) (step.Result, error) {
-	if t.row.Child && (def.Poll == nil || !t.run.c.cfg.AsyncChildren) {
-		return 0, fault.New(fault.Unsupported, "the step goes on outside the conductor, which steps on children may only do when permit_child_node_step_async_result is set")
+	r := t.run
+	if def.Poll == nil || !r.c.cfg.AsyncChildren {
+		return 0, fault.New(fault.Unsupported, "%s", asyncText)
 	}
 	if t.row.State != store.StepWaiting {
-		t.row.State, t.row.Deadline = store.StepWaiting, t.run.c.db.Now().Add(t.run.waitLimit(def))
-		if err := t.run.rec.save(ctx, t.row); err != nil {
+		t.change(func(row store.OpStep) store.OpStep { return waiting(row, r.c.db.Now().Add(r.waitLimit(def))) })
+		if err := t.save(failpoint.Pause); err != nil {
 			return 0, err
 		}
 	}
-	timer := time.NewTimer(t.run.c.cfg.PollInterval)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return 0, context.Cause(ctx)
-	case <-timer.C:
+	over := r.timer(t.row.Deadline, r.waitLimit(def))
+	defer over.Stop()
+	for {
+		t.close() // others may have the controller meanwhile
+		look := time.NewTimer(r.c.cfg.PollInterval)
+		select {
+		case <-ctx.Done():
+			look.Stop()
+			return 0, context.Cause(ctx)
+		case <-over.C:
+			look.Stop()
+			return 0, fault.New(fault.Timeout, "the step was not done within %v", r.waitLimit(def))
+		case <-look.C:
+		}
+		if r.yields() {
+			return 0, errYielded
+		}
+		if res, err := t.call(ctx, failpoint.Poll, def.Poll); err != nil || res != step.Wait {
+			return res, err
+		}
 	}
-	if t.run.c.db.Now().After(t.row.Deadline) {
-		return 0, fault.New(fault.Timeout, "the step was not done within %v", t.run.waitLimit(def))
+}
+
+// asyncText says why a child's step may not wait.
+const asyncText = "the step goes on outside the conductor, which steps on children may only do when permit_child_node_step_async_result is set"
+
+// waiting is the row of a step that goes on outside. What it sent so far has come to that, and need not be found out.
+func waiting(row store.OpStep, deadline time.Time) store.OpStep {
+	row.State, row.Deadline = store.StepWaiting, deadline
+	return settle(row, func(*store.Sent) bool { return true })
+}
+
+// timer ends at a deadline on record, but after limit at the latest. From here on it runs by the monotonic clock: a clock that is set does not
+// end a wait, nor make it longer. Without a deadline it never ends.
+func (r *run) timer(deadline time.Time, limit time.Duration) *time.Timer {
+	if deadline.IsZero() {
+		t := time.NewTimer(time.Hour)
+		t.Stop()
+		return t
 	}
-	return def.Poll(driver.WithGuard(ctx, t.guard), t.task())
+	return time.NewTimer(min(deadline.Sub(r.c.db.Now()), limit))
 }
 
 func (r *run) waitLimit(def *step.Definition) time.Duration {
@@ -284,15 +156,13 @@ func (r *run) waitLimit(def *step.Definition) time.Duration {
 	return r.c.cfg.WaitTimeout
 }
 
-func (t *task) failed(err error) {
-	t.row.State, t.row.Error = store.StepFailed, err.Error()
-	var unknown *unknownError
-	if errors.As(err, &unknown) {
-		t.row.State = store.StepUnknown
-	}
-}
+// A verdict tells of so many children, of each in so many characters.
+const (
+	told      = 20
+	toldRunes = 150
+)
 
-// verdict returns why the steps at one place failed; empty when none did. It names each node that failed with its cause, those that are done,
+// verdict returns why the steps at one place failed; empty when none did. It names the nodes that failed with their causes, those that are done,
 // and what to do.
 func (r *run) verdict(rows []*store.OpStep) string {
 	var bad, good []string
@@ -308,42 +178,46 @@ func (r *run) verdict(rows []*store.OpStep) string {
 		return ""
 	}
 	s := rows[0]
-	what := fmt.Sprintf("Node %s: %s step %s failed", r.name(r.op.Node), flowOf(r.op.Kind), s.Name())
+	what := fmt.Sprintf("Node %s: %s step %s failed", r.name(r.op.Node), r.op.Kind, s.Name())
 	if !s.Child {
 		return fmt.Sprintf("%s: %s.%s", what, s.Error, r.wayOut())
 	}
-	text := fmt.Sprintf("%s on %d of %d child nodes: %s.", what, len(bad), len(rows), strings.Join(bad, "; "))
+	text := fmt.Sprintf("%s on %d of %d child nodes: %s.", what, len(bad), len(rows), few(bad, "; "))
 	if len(good) > 0 {
-		text += fmt.Sprintf(" It is done on %s.", strings.Join(good, ", "))
+		text += fmt.Sprintf(" It is done on %s.", few(good, ", "))
 	}
 	return text + r.wayOut()
+}
+
+// few joins the first of a list, so that the text stays short enough for last_error.
+func few(list []string, sep string) string {
+	if len(list) == 1 {
+		return list[0]
+	}
+	var b strings.Builder
+	for i, s := range list[:min(len(list), told)] {
+		if i > 0 {
+			b.WriteString(sep)
+		}
+		b.WriteString(cut(s, toldRunes))
+	}
+	if len(list) > told {
+		fmt.Fprintf(&b, "%sand %d more (see the node's operations)", sep, len(list)-told)
+	}
+	return b.String()
 }
 
 func (r *run) wayOut() string {
 	switch r.op.Kind {
 	case kindClean:
+		if !r.spec.Manual {
+			return " Mend the cause, clear maintenance, and set the node to manage and provide again."
+		}
 		return " Mend the cause, clear maintenance, set the node to manage and send the same clean again: only what is unfinished runs."
 	case kindService:
 		return " Mend the cause, clear maintenance and send the same service again: only what is unfinished runs."
+	case kindDeploy:
+		return " Mend the cause and deploy the node again, or undeploy it."
 	}
 	return ""
-}
-
-// name is what people know a node by, with its UUID.
-func (r *run) name(uuid string) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if name := r.names[uuid]; name != "" {
-		return name
-	}
-	return uuid
-}
-
-func (r *run) know(n *node.Node) {
-	if n.Name == "" {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.names[n.UUID] = n.Name
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/riser-project/riser/failpoint"
 	"github.com/riser-project/riser/fault"
 	"github.com/riser-project/riser/node"
 	"github.com/riser-project/riser/step"
@@ -16,55 +17,69 @@ func (r *run) alone(ctx context.Context, row *store.OpStep) error {
 	if err != nil {
 		return err
 	}
-	t := r.task(row, nodes[0])
+	t := newTask(r, row, nodes[0])
 	defer t.close()
 	def, err := t.define()
 	if err == nil {
 		var res step.Result
 		if res, err = t.attempt(ctx, def); err == nil && res != step.Done {
 			t.close()
-			err = r.pause(ctx, t, def, res)
+			return r.pause(ctx, t, def, res)
 		}
 	}
 	if dropped(ctx, err) {
 		return err
 	}
-	if err != nil {
-		t.failed(err)
-	} else {
-		row.State, row.Error = store.StepDone, ""
-	}
-	row.Ended = r.c.db.Now()
-	return r.rec.save(ctx, row)
+	t.finish(err)
+	return t.save(failpoint.StepEnd)
 }
 
 // pause shows the node as waiting or held until the step is done, its time is over, or an operator says what to do.
 func (r *run) pause(ctx context.Context, t *task, def *step.Definition, res step.Result) error {
-	ev, state := node.EvWait, store.OpWaiting
-	if res == step.Hold {
-		ev, state = node.EvHold, store.OpHeld
-	}
 	if r.op.State == store.OpRunning {
-		t.row.State = store.StepWaiting
-		if res == step.Wait {
-			t.row.Deadline = r.c.db.Now().Add(r.waitLimit(def))
-		}
-		if err := r.enterPause(ctx, t.row, ev, state); err != nil {
+		if err := r.enterPause(ctx, t, def, res); err != nil {
 			return err
 		}
 	}
-	r.idle.Store(true)
+	r.rest()
 	err := r.waitOut(ctx, t, def)
-	r.idle.Store(false)
-	if err != nil {
+	t.close()
+	if dropped(ctx, err) {
 		return err
 	}
-	return r.leavePause(ctx)
+	if err := r.work(ctx); err != nil {
+		return err
+	}
+	return r.retake(ctx, t, err)
 }
 
-// enterPause records the wait with the node's state in one transaction. The node is free for others meanwhile.
-func (r *run) enterPause(ctx context.Context, row *store.OpStep, ev node.Event, state store.OpState) error {
-	return r.write(ctx, func(tx *store.Tx) error {
+// rest gives the operation's worker back while it waits.
+func (r *run) rest() {
+	r.idle = true
+	r.c.free()
+}
+
+// work takes a worker again.
+func (r *run) work(ctx context.Context) error {
+	select {
+	case r.c.workers <- struct{}{}:
+		r.idle = false
+		return nil
+	case <-r.out:
+		return errYielded
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// enterPause records the wait with the node's state in one transaction. The node and the children are free for others meanwhile.
+func (r *run) enterPause(ctx context.Context, t *task, def *step.Definition, res step.Result) error {
+	ev, state, deadline := node.EvWait, store.OpWaiting, r.c.db.Now().Add(r.waitLimit(def))
+	if res == step.Hold {
+		ev, state, deadline = node.EvHold, store.OpHeld, noTime
+	}
+	t.change(func(row store.OpStep) store.OpStep { return waiting(row, deadline) })
+	return r.write(ctx, failpoint.Pause, func(tx *store.Tx) error {
 		n, err := tx.NodeForUpdate(ctx, r.op.Node)
 		if err != nil {
 			return err
@@ -74,49 +89,59 @@ func (r *run) enterPause(ctx context.Context, row *store.OpStep, ev node.Event, 
 		if err := tx.SaveNode(ctx, n); err != nil {
 			return err
 		}
-		r.op.State, r.op.Wait = state, row.Deadline
+		if err := tx.ReleaseChildren(ctx, r.op); err != nil {
+			return err
+		}
+		r.op.State, r.op.Wait = state, deadline
 		if err := tx.SaveOp(ctx, r.op); err != nil {
 			return err
 		}
-		return tx.SaveStep(ctx, row)
+		return tx.SaveStep(ctx, t.row)
 	})
 }
 
-// waitOut returns when the wait is over.
+// waitOut returns when the wait is over: nil when the step is done.
 func (r *run) waitOut(ctx context.Context, t *task, def *step.Definition) error {
 	poll := time.NewTicker(r.c.cfg.PollInterval)
 	defer poll.Stop()
+	over := r.timer(t.row.Deadline, r.waitLimit(def))
+	defer over.Stop()
 	for {
+		look := false
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case <-r.out:
+			return errYielded
+		case <-over.C:
+			return fault.New(fault.Timeout, "Timeout reached while waiting for callback: nothing was heard within %v", r.waitLimit(def))
 		case word := <-r.words:
-			over, err := r.obey(ctx, word, t.row, def)
-			if over || err != nil {
+			done, err := r.obey(ctx, word, t.row, def)
+			if done || err != nil {
 				return err
 			}
+			look = word == "resume"
 		case <-poll.C:
-			if r.op.State == store.OpHeld {
-				continue
-			}
-			if !t.row.Deadline.IsZero() && r.c.db.Now().After(t.row.Deadline) {
-				return fault.New(fault.Timeout, "Timeout reached while waiting for callback: nothing was heard within %v", r.waitLimit(def))
-			}
-			if def.Poll == nil {
-				continue
-			}
-			res, err := def.Poll(ctx, t.task())
-			t.close()
-			if err != nil || res == step.Done {
-				return err
-			}
+			look = r.op.State == store.OpWaiting
+		}
+		if !look || def.Poll == nil {
+			continue
+		}
+		res, err := t.call(ctx, failpoint.Poll, def.Poll)
+		t.close()
+		if err != nil || res == step.Done {
+			return err
 		}
 	}
 }
 
-// obey does what an operator, or the node's agent, says to a step that waits. over means that the wait has ended.
-func (r *run) obey(ctx context.Context, word string, row *store.OpStep, def *step.Definition) (over bool, err error) {
-	err = r.write(ctx, func(tx *store.Tx) error { return tx.ControlOp(ctx, r.op, "") })
+// obey does what an operator, or the node's agent, says to a step that waits. done means that the wait has ended.
+func (r *run) obey(ctx context.Context, word string, row *store.OpStep, def *step.Definition) (done bool, err error) {
+	if word == store.WordAbort && (r.op.State == store.OpHeld || def.Abortable) {
+		r.aborted = true
+		return true, fault.New(fault.Conflict, "the operation was aborted by an operator during step %s", row.Name())
+	}
+	err = r.write(ctx, failpoint.Word, func(tx *store.Tx) error { return tx.HeardOp(ctx, r.op, word) })
 	if err != nil {
 		return false, err
 	}
@@ -124,44 +149,76 @@ func (r *run) obey(ctx context.Context, word string, row *store.OpStep, def *ste
 	case "unhold":
 		return r.op.State == store.OpHeld, nil
 	case "resume":
-		return r.op.State == store.OpWaiting, nil
-	case "abort":
-		if r.op.State == store.OpHeld || def.Abortable {
-			r.aborted = true
-			return true, fault.New(fault.Conflict, "the operation was aborted by an operator during step %s", row.Name())
-		}
+		return r.op.State == store.OpWaiting && def.Poll == nil, nil
+	case "fail":
+		return true, r.agentFailed(ctx)
+	case store.WordAbort:
 		r.aborted = true
+		return false, r.showStep(ctx, row)
 	}
 	return false, nil
 }
 
-// leavePause takes the node again. Somebody else may hold it for a moment; the operation waits for that.
-func (r *run) leavePause(ctx context.Context) error {
+// agentFailed is the error that the node's agent reported.
+func (r *run) agentFailed(ctx context.Context) error {
+	n, err := r.node(ctx)
+	if err != nil {
+		return err
+	}
+	text, _ := n.DriverInternalInfo["agent_status_message"].(string)
+	if text == "" {
+		text = "it gave no reason"
+	}
+	return fault.New(fault.Conflict, "the node's agent reports an error: %s", text)
+}
+
+// retake takes the node and the children again and records how the step ended, in one transaction: failed is nil when it is done. Somebody else
+// may hold one of them for a moment; the operation waits for that.
+func (r *run) retake(ctx context.Context, t *task, failed error) error {
+	t.finish(failed)
 	for {
-		free := false
-		err := r.write(ctx, func(tx *store.Tx) error {
-			n, err := tx.NodeForUpdate(ctx, r.op.Node)
-			if err != nil {
-				return err
-			}
-			if free = n.Reservation == ""; !free {
-				return nil
-			}
-			n.Move(node.EvResume, "")
-			n.Reservation, n.ProvisionUpdatedAt = r.c.holder.Hostname(), tx.Now()
-			if err := tx.SaveNode(ctx, n); err != nil {
-				return err
-			}
-			r.op.State, r.op.Wait = store.OpRunning, time.Time{}
-			return tx.SaveOp(ctx, r.op)
+		taken := false
+		err := r.write(ctx, failpoint.Retake, func(tx *store.Tx) (err error) {
+			taken, err = r.retakeNow(ctx, tx, t.row)
+			return err
 		})
-		if err != nil || free {
+		if err != nil || taken {
 			return err
 		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(200 * time.Millisecond):
+		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+func (r *run) retakeNow(ctx context.Context, tx *store.Tx, row *store.OpStep) (taken bool, err error) {
+	n, err := tx.NodeForUpdate(ctx, r.op.Node)
+	if fault.Is(err, fault.NotFound) {
+		return false, fault.New(fault.Lost, "node %s is gone, and operation %s with it", r.op.Node, r.op.UUID)
+	}
+	if err != nil || n.Reservation != "" {
+		return false, err
+	}
+	host := r.c.holder.Hostname()
+	if held, err := tx.ReserveChildren(ctx, r.op, host); err != nil || held != "" {
+		return false, err
+	}
+	op, err := tx.Op(ctx, r.op.UUID)
+	if err != nil {
+		return false, err
+	}
+	r.aborted = r.aborted || op.Aborting
+	n.Move(node.EvResume, "")
+	n.Reservation, n.ProvisionUpdatedAt = host, tx.Now()
+	if err := tx.SaveNode(ctx, n); err != nil {
+		return false, err
+	}
+	op.State, op.Wait = store.OpRunning, noTime
+	if err := tx.SaveOp(ctx, op); err != nil {
+		return false, err
+	}
+	r.op = op
+	return true, tx.SaveStep(ctx, row)
 }

@@ -37,6 +37,7 @@ const (
 	Enter      Pair = "op.enter"    // the operation begins, or goes on, in a conductor
 	Show       Pair = "op.show"     // the node shows the step
 	AddStep    Pair = "op.add-step" // a step that nobody asked for, such as the power off of a teardown
+	Record     Pair = "step.record" // rows of steps, those below, in one transaction
 	StepIntent Pair = "step.intent" // an attempt begins
 	StepSent   Pair = "step.sent"   // a command is about to leave
 	StepKeep   Pair = "step.keep"   // the step keeps a value, or power was seen to change
@@ -67,7 +68,7 @@ const (
 
 // Pairs lists all pairs.
 var Pairs = [...]Pair{
-	Commit, Accept, AcceptPower, AcceptCall, Enter, Show, AddStep, StepIntent, StepSent, StepKeep, StepEnd, Pause, Word, Retake, Identity, Inventory,
+	Commit, Accept, AcceptPower, AcceptCall, Enter, Show, AddStep, Record, StepIntent, StepSent, StepKeep, StepEnd, Pause, Word, Retake, Identity, Inventory,
 	End, Answer, SyncPower, SyncLost, Join, Renew, Take, ReleaseLease, Connect, Command, Run, Poll, Look, Close,
 }
 

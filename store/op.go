@@ -55,20 +55,22 @@ func (s StepState) Finished() bool { return s == StepDone || s == StepSkipped }
 
 // Op is an operation on a node and, through its steps, on the node's children.
 type Op struct {
-	ID      int64
-	UUID    string
-	Root    string // UUID of the root node, whose lease covers the operation
-	Node    string // UUID of the node that was asked
-	Lease   int
-	Kind    string
-	State   OpState
-	Spec    json.RawMessage // what was asked, in the words of the kind
-	Result  json.RawMessage // the answer, where the kind has one
-	Error   string
-	Actor   string
-	Epoch   int64 // of the lease under which it last ran
-	Control string
-	Wait    time.Time // deadline of a wait
+	ID     int64
+	UUID   string
+	Root   string // UUID of the root node, whose lease covers the operation
+	Node   string // UUID of the node that was asked
+	Lease  int
+	Kind   string
+	State  OpState
+	Spec   json.RawMessage // what was asked, in the words of the kind
+	Result json.RawMessage // the answer, where the kind has one
+	Error  string
+	Actor  string
+	Epoch  int64 // of the lease under which it last ran
+
+	Control  string    // the last word that nobody has heard yet
+	Aborting bool      // an abort was asked for
+	Wait     time.Time // deadline of a wait
 
 	Created time.Time
 	Started time.Time
@@ -84,9 +86,16 @@ type Sent struct {
 	Node     string    `json:"node,omitempty"`    // UUID, when it went to the controller of a relative
 	Power    string    `json:"power,omitempty"`   // the power command it was
 	Call     int       `json:"call,omitempty"`    // the step's power change that it belongs to, from 1
-	Refused  bool      `json:"refused,omitempty"` // the controller said no
+	Answer   string    `json:"answer,omitempty"`  // of a power command: Accepted or Refused; empty when none is known
+	Reset    time.Time `json:"reset,omitzero"`    // before a restart: the machine's last reset, by its own clock
 	Settled  bool      `json:"settled,omitempty"` // what came of it is on record
 }
+
+// Answers to a power command.
+const (
+	Accepted = "accepted"
+	Refused  = "refused"
+)
 
 // OpStep is one step of an operation on one node.
 type OpStep struct {
@@ -127,6 +136,7 @@ var ops = table[Op]{"ops", []column[Op]{
 	text("error", func(o *Op) *string { return &o.Error }),
 	text("actor", func(o *Op) *string { return &o.Actor }),
 	text("control", func(o *Op) *string { return &o.Control }),
+	boolean("aborting", func(o *Op) *bool { return &o.Aborting }),
 	number("epoch", func(o *Op) *int64 { return &o.Epoch }),
 	when("deadline", func(o *Op) *time.Time { return &o.Wait }),
 	when("created_at", func(o *Op) *time.Time { return &o.Created }),
@@ -235,7 +245,7 @@ var errEnded = fault.New(fault.Lost, "the operation has ended, or lies in anothe
 // SaveOp writes o, but for what was asked and its words, and wakes those who wait for it. The error is fault.Lost when it has ended already or
 // has moved to another shard.
 func (tx *Tx) SaveOp(ctx context.Context, o *Op) error {
-	set, args, err := ops.set(o, "uuid", "root", "node", "lease_shard", "kind", "spec", "actor", "control", "created_at")
+	set, args, err := ops.set(o, "uuid", "root", "node", "lease_shard", "kind", "spec", "actor", "control", "aborting", "created_at")
 	if err != nil {
 		return err
 	}
@@ -262,13 +272,15 @@ func (tx *Tx) SaveStep(ctx context.Context, s *OpStep) error {
 	return err
 }
 
-// WordAbort is the word that ends an operation. It stays with the operation whatever else is said.
+// WordAbort is the word that ends an operation: at once, or after its step.
 const WordAbort = "abort"
 
-// ControlOp leaves word for the conductor that runs the operation: "abort", "unhold", "resume", or "fail" from an agent.
+// ControlOp leaves word for the conductor that runs the operation: "abort", "unhold", "resume", or "fail" from an agent. A later word takes the
+// place of one that was not heard yet; that an abort was asked for stays on record.
 func (tx *Tx) ControlOp(ctx context.Context, o *Op, word string) error {
-	o.Control = word
-	_, err := tx.exec(ctx, "UPDATE ops SET control = ? WHERE id = ? AND ended_at = 0 AND control <> ?", word, o.ID, WordAbort)
+	o.Control, o.Aborting = word, o.Aborting || word == WordAbort
+	_, err := tx.exec(ctx, "UPDATE ops SET control = ?, aborting = CASE WHEN ? = 1 THEN 1 ELSE aborting END WHERE id = ? AND ended_at = 0",
+		word, asFlag(word == WordAbort), o.ID)
 	tx.Wake(TopicOps)
 	return err
 }
@@ -302,10 +314,37 @@ func (tx *Tx) OpenOpRefs(ctx context.Context, shards []int) ([]OpRef, error) {
 	return list, err
 }
 
-// Rehost shows host as the one that holds the nodes on which the operation has steps to run.
-func (tx *Tx) Rehost(ctx context.Context, o *Op, host string) error {
-	_, err := tx.exec(ctx, `UPDATE nodes SET reservation = ?, version = version + 1 WHERE reservation <> '' AND reservation <> ? AND uuid IN (
-		SELECT node FROM op_steps WHERE op = ? AND child = 1 AND state <> ?)`, host, host, o.ID, string(StepSkipped))
+// childrenOf selects the children on which an operation, the argument, has steps of its own to run.
+const childrenOf = "(SELECT node FROM op_steps WHERE op = ? AND child = 1 AND state <> 'skipped')"
+
+// ReserveChildren reserves the children on which the operation has steps to run for host. When another operation holds one of them, it returns
+// that one's UUID and reserves none.
+func (tx *Tx) ReserveChildren(ctx context.Context, o *Op, host string) (held string, err error) {
+	err = tx.each(ctx, "SELECT uuid, reservation FROM nodes WHERE uuid IN "+childrenOf+" ORDER BY id {update}", []any{o.ID}, func(rows *sql.Rows) error {
+		var uuid, reservation string
+		err := rows.Scan(&uuid, &reservation)
+		if reservation != "" && held == "" {
+			held = uuid
+		}
+		return err
+	})
+	if err != nil || held != "" {
+		return held, err
+	}
+	return "", tx.hostChildren(ctx, o, host)
+}
+
+// ReleaseChildren gives the children of ReserveChildren back.
+func (tx *Tx) ReleaseChildren(ctx context.Context, o *Op) error { return tx.hostChildren(ctx, o, "") }
+
+// RehostChildren shows host as the one that holds the children, after a takeover.
+func (tx *Tx) RehostChildren(ctx context.Context, o *Op, host string) error {
+	return tx.hostChildren(ctx, o, host)
+}
+
+func (tx *Tx) hostChildren(ctx context.Context, o *Op, host string) error {
+	_, err := tx.exec(ctx, "UPDATE nodes SET reservation = ?, updated_at = ?, version = version + 1 WHERE reservation <> ? AND uuid IN "+childrenOf,
+		host, toMicros(tx.Now()), host, o.ID)
 	return err
 }
 

@@ -461,7 +461,7 @@ func words(t *testing.T, db *store.DB) {
 	}
 	for _, s := range []struct {
 		say, hear, want string
-	}{{say: "resume", want: "resume"}, {hear: "unhold", want: "resume"}, {hear: "resume"}, {say: "unhold", want: "unhold"}, {say: "abort", want: "abort"}, {say: "resume", want: "abort"}} {
+	}{{say: "resume", want: "resume"}, {hear: "unhold", want: "resume"}, {hear: "resume"}, {say: "unhold", want: "unhold"}, {say: "abort", want: "abort"}, {say: "resume", want: "resume"}} {
 		write(t, db, func(ctx context.Context, tx *store.Tx) error {
 			if s.hear != "" {
 				return tx.HeardOp(ctx, op, s.hear)
@@ -475,9 +475,16 @@ func words(t *testing.T, db *store.DB) {
 	}
 	op.Control = ""
 	write(t, db, func(ctx context.Context, tx *store.Tx) error { return tx.SaveOp(ctx, op) })
-	if got := control(); got != "abort" {
+	if got := control(); got != "resume" {
 		t.Errorf("saving the operation as it was read before made the word %q", got)
 	}
+	write(t, db, func(ctx context.Context, tx *store.Tx) error {
+		got, err := tx.Op(ctx, op.UUID)
+		if err == nil && !got.Aborting {
+			t.Error("nothing says any more that an abort was asked for")
+		}
+		return err
+	})
 }
 
 func secretArgs(t *testing.T, db *store.DB) {
