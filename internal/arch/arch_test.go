@@ -40,6 +40,7 @@ var layers = arch.Layers{
 		"step":            3,
 		"trust":           3,
 		"virt/fake":       3,
+		"virt/libvirt":    3,
 
 		"driver/bluefield": 4,
 		"driver/fake":      4,
@@ -92,7 +93,7 @@ var choices = []string{
 	"driver/bluefield", "driver/fake", "driver/ipmi", "driver/redfish", "driver/ssh",
 	"network/fake", "network/neutron", "network/ovn",
 	"step/steps",
-	"virt/fake",
+	"virt/fake", "virt/libvirt",
 }
 
 // mayExec has the packages that start other programs, with the reason. Shipped code has none: what riser needs it does itself.

@@ -38,6 +38,9 @@ for table in passwd group; do
   cat "/etc/$table" "$dir/$table" >"$dir/all-$table"
   mount --bind "$dir/all-$table" "/etc/$table"
 done
+if [ -e /dev/kvm ]; then # a virtual machine's own may hang; domains are emulated
+  mount --bind /dev/null /dev/kvm
+fi
 mount --bind "$dir/etc" /etc/libvirt
 mount --bind "$dir/run" /run
 mount --bind "$dir/lib" /var/lib
@@ -58,8 +61,14 @@ func StartLibvirt(t testing.TB, sysfs string) *Libvirt {
 		}
 	}
 	write(t, filepath.Join(dir, "libvirtd.conf"), fmt.Sprintf("unix_sock_dir = %q\nauth_unix_ro = \"none\"\nauth_unix_rw = \"none\"\n", dir), 0o644)
-	// QEMU is not started, but its driver is loaded, and wants the account that comes with Debian's system service.
-	write(t, filepath.Join(dir, "etc", "qemu.conf"), "security_driver = \"none\"\nnamespaces = []\ncgroup_controllers = []\n", 0o644)
+	// QEMU's driver wants the account that comes with Debian's system service, unless it is told to start QEMU as root; and there is no virtlogd.
+	write(t, filepath.Join(dir, "etc", "qemu.conf"), `security_driver = "none"
+namespaces = []
+cgroup_controllers = []
+stdio_handler = "file"
+user = "root"
+group = "root"
+`, 0o644)
 	write(t, filepath.Join(dir, "passwd"), "libvirt-qemu:x:64055:64055::/:/bin/false\n", 0o644)
 	write(t, filepath.Join(dir, "group"), "libvirt-qemu:x:64055:\n", 0o644)
 
