@@ -71,7 +71,7 @@ func (b *Binder) Bind(ctx context.Context, tx *store.Tx, c *store.Claim, owner s
 	if err != nil {
 		return err
 	}
-	if _, err := b.usable(ctx, tx, c, n); err != nil {
+	if err := usable(ctx, tx, c, n); err != nil {
 		return fmt.Errorf("port %s: %w", p.ID, err)
 	}
 	if !ofNode(c) {
@@ -103,14 +103,14 @@ func function(c *store.Claim) string {
 	return fmt.Sprintf("VF %d of PF %s of card %s", c.VF, c.PF, c.Card)
 }
 
-// usable returns the facts of the claim's card, or fault.Conflict with the reason why no port of the network may be bound to the function.
-func (b *Binder) usable(ctx context.Context, tx *store.Tx, c *store.Claim, n *store.Network) (*enrol.Facts, error) {
+// usable returns fault.Conflict with the reason when no port of the network may be bound to the function.
+func usable(ctx context.Context, tx *store.Tx, c *store.Claim, n *store.Network) error {
 	f, err := facts(ctx, tx, c)
 	if fault.Is(err, fault.NotFound) {
-		return nil, fault.New(fault.Conflict, "cannot be bound to %s: %w", function(c), err)
+		return fault.New(fault.Conflict, "cannot be bound to %s: %w", function(c), err)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	why := f.Blocked()
 	if why == "" {
@@ -120,9 +120,9 @@ func (b *Binder) usable(ctx context.Context, tx *store.Tx, c *store.Claim, n *st
 		why = fmt.Sprintf("DPU %s shows no host PF with MAC %s, which host %s reports for %s", f.DPU().Chassis, c.PFMAC, c.Host, c.PF)
 	}
 	if why != "" {
-		return nil, fault.New(fault.Conflict, "cannot be bound to %s: %s", function(c), why)
+		return fault.New(fault.Conflict, "cannot be bound to %s: %s", function(c), why)
 	}
-	return f, nil
+	return nil
 }
 
 // facts reads what is known of a claim's card.

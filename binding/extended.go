@@ -47,7 +47,7 @@ func (b *Binder) preplug(ctx context.Context, tx *store.Tx, p *store.VPort, e *s
 	if err != nil {
 		return err
 	}
-	if _, err := b.usable(ctx, tx, c, n); err != nil {
+	if err := usable(ctx, tx, c, n); err != nil {
 		return refused(e, err)
 	}
 	orders, err := tx.Orders(ctx, store.OrderQuery{Card: c.Card, Port: p.ID})

@@ -7,6 +7,7 @@ import (
 
 	"github.com/riser-project/riser/internal/sim/attachsim"
 	"github.com/riser-project/riser/network"
+	"github.com/riser-project/riser/store"
 )
 
 // late is a backend whose answer about a port is old when it arrives: what it has told its watchers since is newer.
@@ -24,13 +25,25 @@ func (l *late) State(ctx context.Context, id string) (network.State, error) {
 func TestAnOldAnswerDoesNotUndoANewerEvent(t *testing.T) {
 	w, dpus := attachsim.Standard(t)
 	w.Backend.Manual()
+	// The loop may still ask while the test ends, when its context is over.
+	read := func(id string) *store.VPort {
+		p := &store.VPort{}
+		ctx := context.WithoutCancel(t.Context())
+		if err := w.DB.Read(ctx, func(tx *store.Tx) (err error) {
+			p, err = tx.VPort(ctx, id)
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
+		return p
+	}
 	w.Restart(func(b network.Backend) network.Backend {
 		return &late{Backend: b, meanwhile: func(port string) {
-			if !w.ReadPort(port).Profile.Bound {
+			if !read(port).Profile.Bound {
 				return
 			}
 			w.Backend.Up(port, true, "")
-			for end := time.Now().Add(5 * time.Second); !w.ReadPort(port).Up; time.Sleep(time.Millisecond) {
+			for end := time.Now().Add(5 * time.Second); !read(port).Up; time.Sleep(time.Millisecond) {
 				if time.Now().After(end) {
 					t.Error("the watcher's event did not arrive")
 					return

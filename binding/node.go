@@ -49,7 +49,7 @@ func (b *Binder) BindNode(ctx context.Context, tx *store.Tx, n *node.Node, port,
 		if child.Card.Serial == "" {
 			continue
 		}
-		c, why, err := b.nodePF(ctx, tx, n, child.Card.Serial, pfMAC, home, p)
+		c, why, err := nodePF(ctx, tx, n, child.Card.Serial, pfMAC, home, p)
 		if err != nil {
 			return err
 		}
@@ -74,7 +74,7 @@ func (b *Binder) BindNode(ctx context.Context, tx *store.Tx, n *node.Node, port,
 }
 
 // nodePF returns a claim on a PF of the card that can take a port of the network, or why there is none.
-func (b *Binder) nodePF(ctx context.Context, tx *store.Tx, n *node.Node, serial, pfMAC string, home *store.Network, p *store.VPort) (*store.Claim, string, error) {
+func nodePF(ctx context.Context, tx *store.Tx, n *node.Node, serial, pfMAC string, home *store.Network, p *store.VPort) (*store.Claim, string, error) {
 	claims, err := tx.Claims(ctx, store.ClaimQuery{Card: serial})
 	if err != nil {
 		return nil, "", err
@@ -106,7 +106,7 @@ func (b *Binder) nodePF(ctx context.Context, tx *store.Tx, n *node.Node, serial,
 				if home.Physical != "" {
 					c.PhysicalNetwork = &home.Physical
 				}
-				_, err := b.usable(ctx, tx, c, home)
+				err := usable(ctx, tx, c, home)
 				if err == nil {
 					return c, "", nil
 				}

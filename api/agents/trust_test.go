@@ -427,7 +427,7 @@ func TestAnAgentTrustsTheServerOfItsTokenAlone(t *testing.T) {
 		}
 	}
 	k := f.agent("host", "cmp1")
-	resp, err := k.Client().Get(other.listener.URL) //nolint:noctx // it must fail
+	resp, err := k.Client().Get(other.listener.URL)
 	if err == nil {
 		f.Must(resp.Body.Close())
 		t.Error("an agent speaks to a server of another authority")

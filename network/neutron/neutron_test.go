@@ -162,7 +162,7 @@ func TestEventsOfNeutronAreHeardAtOnce(t *testing.T) {
 		`{"events":[{"name":"volume-extended","server_uuid":"s"}]}`:                    207,
 		`{"events":[{"name":"network-changed","server_uuid":"s"}]}`:                    200,
 	} {
-		resp, err := http.Post(nova.URL, "application/json", strings.NewReader(body)) //nolint:noctx // a test's own call
+		resp, err := http.Post(nova.URL, "application/json", strings.NewReader(body))
 		must(t, err)
 		must(t, resp.Body.Close())
 		if resp.StatusCode != want {

@@ -126,7 +126,7 @@ func (n *Neutron) SetUp(ref string, up bool) error {
 	if err != nil || url == "" {
 		return err
 	}
-	resp, err := http.Post(url, "application/json", bytes.NewReader(body)) //nolint:noctx,gosec // a simulator's own call
+	resp, err := http.Post(url, "application/json", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -237,7 +237,7 @@ func (n *Neutron) item(w http.ResponseWriter, r *http.Request, collection, id st
 			}
 		}
 		delete(n.objects[collection], id)
-		w.WriteHeader(204)
+		w.WriteHeader(http.StatusNoContent)
 	case http.MethodPut:
 		change, ok := read(w, r, singular(collection))
 		if !ok {
@@ -300,7 +300,7 @@ func (n *Neutron) binding(w http.ResponseWriter, r *http.Request, p object, rest
 		write(w, 200, object{"binding": next})
 	case len(rest) == 1 && r.Method == http.MethodDelete && n.bindings[id][rest[0]] != nil:
 		delete(n.bindings[id], rest[0])
-		w.WriteHeader(204)
+		w.WriteHeader(http.StatusNoContent)
 	default:
 		fail(w, 404, "PortBindingNotFound", "no such binding")
 	}
