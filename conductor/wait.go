@@ -107,7 +107,7 @@ func (r *run) waitOut(ctx context.Context, t *task, def *step.Definition) error 
 	over := r.timer(t.row.Deadline, r.waitLimit(def))
 	defer over.Stop()
 	for {
-		look := false
+		var look bool
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
