@@ -10,8 +10,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 GOLANGCI_LINT_VERSION := v2.15.0
 GOLANGCI_LINT := bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
 
-# RACE=1 runs the tests under the race detector, which needs a C compiler.
-TESTFLAGS := -timeout 10m $(if $(RACE),-race)
+# RACE=1 runs the tests under the race detector, which needs a C compiler and several times as long.
+TESTFLAGS := $(if $(RACE),-race -timeout 15m,-timeout 10m)
 
 # Packages with tests that need real components, by the build tag of those tests.
 INTEGRATION = $(shell grep -rlE --include='*_test.go' '^//go:build .*\bintegration\b' . | xargs -r -n1 dirname | sort -u)
