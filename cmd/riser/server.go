@@ -38,6 +38,7 @@ import (
 	"github.com/riser-project/riser/placement"
 	"github.com/riser-project/riser/shard"
 	"github.com/riser-project/riser/store"
+	"github.com/riser-project/riser/trust"
 	"github.com/riser-project/riser/virt"
 	fakevirt "github.com/riser-project/riser/virt/fake"
 )
@@ -59,7 +60,9 @@ type server struct {
 	metrics *prometheus.Registry
 	seen    *prometheus.HistogramVec
 
-	listener net.Listener
+	trust         *trust.Authority
+	listener      net.Listener
+	agentListener net.Listener // nil without --agents-listen
 }
 
 // newServer opens everything and listens. It serves when run is called.
@@ -77,21 +80,29 @@ func newServer(ctx context.Context, set *settings, log *slog.Logger) (_ *server,
 	if s.db.Embedded() && set.role != "all" {
 		return nil, errors.Join(fmt.Errorf("--role %s needs PostgreSQL: an SQLite database serves one process", set.role), s.db.Close())
 	}
-	if err := s.build(); err != nil {
+	if err := s.build(ctx); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", set.listen); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
+	if set.agentsListen != "" && set.role != "conductor" {
+		if s.agentListener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", set.agentsListen); err != nil {
+			return nil, errors.Join(err, s.listener.Close(), s.close())
+		}
+	}
 	return s, nil
 }
 
-func (s *server) build() (err error) {
+func (s *server) build(ctx context.Context) (err error) {
 	if s.set.role != "api" {
 		s.holder = s.leases()
 	}
 	s.intake = &conductor.Intake{DB: s.db, Catalog: catalog(), Drivers: s.drivers, Config: s.set.conductorConfig()}
 	if s.backend, err = s.set.networkBackend(s.log); err != nil {
+		return err
+	}
+	if s.trust, err = trust.Open(ctx, trust.Options{DB: s.db, Log: s.log.With("part", "trust")}); err != nil {
 		return err
 	}
 	creds, err := readCredentials(s.set.dpuCredentials)
@@ -208,12 +219,15 @@ func (s *server) run(ctx context.Context) error {
 	work, stop := context.WithCancel(ctx)
 	defer stop()
 	var wg sync.WaitGroup
-	fails := make(chan error, 2)
+	fails := make(chan error, 3)
 	if s.set.role != "api" {
 		wg.Go(func() { fails <- s.conduct(work) })
 		for _, loop := range []func(context.Context){s.enrol.Run, s.binder.Run, s.runner.Run} {
 			wg.Go(func() { loop(work) })
 		}
+	}
+	if s.agentListener != nil {
+		wg.Go(func() { fails <- s.serveAgents(work) })
 	}
 	wg.Go(func() {
 		if err := web.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
@@ -269,7 +283,7 @@ func (s *server) handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	mux.Handle(agents.Prefix, agents.New(agents.Options{DB: s.db, Enrol: s.enrol, Binding: s.binder, Observe: s.observe, Log: s.log}))
+	mux.Handle(agents.Prefix, agents.New(s.agentOptions(auth, agents.ForOperators)))
 	mux.Handle(compute.Prefix, compute.New(compute.Options{
 		DB: s.db, Runner: s.runner, Placer: s.placer, Auth: auth, Endpoint: s.set.publicEndpoint, Observe: s.observe, Log: s.log,
 	}))
@@ -281,6 +295,33 @@ func (s *server) handler() (http.Handler, error) {
 		Config: baremetal.Config{PublicEndpoint: s.set.publicEndpoint, Children: s.set.children, DefaultResourceClass: s.set.resource},
 	}))
 	return mux, nil
+}
+
+// agentOptions are those of the agents' API. Where agents show certificates, the operators' calls and the agents' are on listeners of their own.
+func (s *server) agentOptions(auth rest.Authenticator, side agents.Side) agents.Options {
+	o := agents.Options{DB: s.db, Enrol: s.enrol, Binding: s.binder, Auth: auth, Observe: s.observe, Log: s.log}
+	if !s.set.openToAgents() {
+		o.Trust, o.Serve = s.trust, side
+	}
+	return o
+}
+
+// serveAgents serves agents by their certificates until ctx ends.
+func (s *server) serveAgents(ctx context.Context) error {
+	auth, err := s.set.authenticator()
+	if err != nil {
+		return err
+	}
+	web := &http.Server{
+		Handler: agents.New(s.agentOptions(auth, agents.ForAgents)), TLSConfig: s.trust.ServerTLS(), ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	stop := context.AfterFunc(ctx, func() { _ = web.Close() }) // agents come back by themselves
+	defer stop()
+	if err := web.ServeTLS(s.agentListener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
 }
 
 // observe counts a request of any API.

@@ -21,6 +21,7 @@ import (
 // settings is everything an operator may say to riser serve. A flag is also a key of the file and a RISER_ variable.
 type settings struct {
 	listen, database, auth, config, role string
+	agentsListen                         string
 	insecure                             bool
 	logLevel, logFormat                  string
 
@@ -73,6 +74,7 @@ func (s *settings) flags(set *pflag.FlagSet) {
 		host = "localhost"
 	}
 	set.StringVar(&s.listen, "listen", "127.0.0.1:6385", "address and port to serve")
+	set.StringVar(&s.agentsListen, "agents-listen", "", "address and port where agents are served, by certificates of riser's own authority (default: --listen serves agents of this machine without)")
 	set.StringVar(&s.database, "database", "sqlite:riser.db", "sqlite:PATH or postgres://USER@HOST/NAME")
 	set.StringVar(&s.auth, "auth", "none", "who may ask: none, basic or keystone")
 	set.StringVar(&s.config, "config", "", "YAML file with these settings as keys")
@@ -149,6 +151,9 @@ func (s *settings) check() error {
 	case s.auth == "none" && !s.insecure && !loopback(host):
 		errs = append(errs, fmt.Errorf("--listen %s lets others in and --auth none asks nobody who they are: use --auth basic or keystone, a loopback address, or --insecure", s.listen))
 	}
+	if _, _, err := net.SplitHostPort(s.agentsListen); s.agentsListen != "" && err != nil {
+		errs = append(errs, fmt.Errorf("--agents-listen %q: want ADDRESS:PORT", s.agentsListen))
+	}
 	if s.auth == "basic" && s.htpasswd == "" {
 		errs = append(errs, errors.New("--auth basic needs --htpasswd-file"))
 	}
@@ -156,6 +161,12 @@ func (s *settings) check() error {
 		errs = append(errs, errors.New("--auth keystone needs --keystone-url and --keystone-password-file"))
 	}
 	return errors.Join(errs...)
+}
+
+// openToAgents reports whether --listen serves agents without certificates: no other machine can reach it, or the operator insists.
+func (s *settings) openToAgents() bool {
+	host, _, err := net.SplitHostPort(s.listen)
+	return s.agentsListen == "" && err == nil && (loopback(host) || s.insecure)
 }
 
 func loopback(host string) bool {
