@@ -131,3 +131,25 @@ func BenchmarkRealOrderToInstalled(b *testing.B) {
 		c.installed(o)
 	}
 }
+
+// BenchmarkRealRestart measures from the start of an agent on a card whose switch has lost 1,000 ports until the server knows of all of them that they
+// are plugged.
+func BenchmarkRealRestart(b *testing.B) {
+	const ports = 1000
+	c := newRealCard(b, ports)
+	orders := make([]wire.Order, ports)
+	for vf := range ports {
+		orders[vf] = plugVF(fmt.Sprintf("0b0a2b8e-6a3c-4b7e-9a35-%012d", vf), 1, hostMAC(0, 0), vf)
+	}
+	c.server.order(orders...)
+	for b.Loop() {
+		stop := c.start()
+		c.allPlugged(orders)
+		b.StopTimer()
+		stop()
+		c.server.do(func() { clear(c.server.status) })
+		c.chassis.Vsctl(b, "del-br", "br-int")
+		c.chassis.Vsctl(b, "--timeout=60", "wait-until", "Bridge", "br-int")
+		b.StartTimer()
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -29,22 +30,56 @@ func (r *reconciler) plug(ctx context.Context, s *scene, o order) (wire.PortStat
 		status, err := r.withdraw(ctx, s, o, waiting("the representor: %v", err))
 		return status, retry, err
 	}
-	want := ovsdb.Attachment{
-		Bridge: r.Bridge, Interface: port.Netdev, IfaceID: o.Port, IfaceIDVer: strconv.FormatInt(o.Generation, 10), Generation: o.Generation, MTU: o.MTU,
-	}
+	want := r.attachment(o, port)
 	if holder := s.holder[port.Netdev]; holder != o.Port {
 		want.Replaces = holder
 	}
 	note := r.address(ctx, o, port)
 	have, ok := asWanted(s.plugged[o.Port], want)
 	if !ok {
-		if _, err := r.vswitch.Plug(ctx, want); err != nil {
+		err, tried := s.tried[o.Port]
+		if !tried {
+			_, err = r.vswitch.Plug(ctx, want)
+		}
+		if err != nil {
 			return wire.PortStatus{}, 0, err
 		}
 		have = ovsdb.Interface{}
 	}
 	status, after := r.opened(o, port, have, note)
 	return status, after, nil
+}
+
+func (r *reconciler) attachment(o order, port devlink.Port) ovsdb.Attachment {
+	return ovsdb.Attachment{
+		Bridge: r.Bridge, Interface: port.Netdev, IfaceID: o.Port, IfaceIDVer: strconv.FormatInt(o.Generation, 10), Generation: o.Generation, MTU: o.MTU,
+	}
+}
+
+// width is how many transactions are on their way at the same time.
+const width = 8
+
+// plugAhead plugs what concerns no other port, several at a time: after a restart of the card that is all of it. What came of it, plug finds.
+func (r *reconciler) plugAhead(ctx context.Context, s *scene) {
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	slots := make(chan struct{}, width)
+	for _, o := range s.orders {
+		port, ok := s.found[o.Port]
+		if !ok || o.ByOVN || s.loses(o) > 0 || len(s.plugged[o.Port]) > 0 || s.holder[port.Netdev] != "" || r.kernel.renamed(port) != nil {
+			continue
+		}
+		r.address(ctx, o, port)
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			_, err := r.vswitch.Plug(ctx, r.attachment(o, port))
+			mu.Lock()
+			defer mu.Unlock()
+			s.tried[o.Port] = err
+		})
+	}
+	all.Wait()
 }
 
 // opened says how far an interface is that is in the bridge for an order, and when to look again.

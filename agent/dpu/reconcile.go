@@ -124,6 +124,7 @@ type scene struct {
 	wanted   map[string]string       // port that is to have the representor, by network device
 	plugged  map[string][]ovsdb.Interface
 	holder   map[string]string // port that has the representor now, by network device
+	tried    map[string]error  // what came of plugAhead, by port
 }
 
 // pass carries out what can be carried out, and returns after which time to look again if nothing changes. The error is that another agent has
@@ -143,6 +144,7 @@ func (r *reconciler) pass(ctx context.Context) (time.Duration, error) {
 		r.announce(ctx)
 	}
 	s := r.look(list, plugged)
+	r.plugAhead(ctx, s)
 	r.probe.begin()
 	again := r.Resync
 	for _, o := range s.orders {
@@ -194,7 +196,7 @@ func (r *reconciler) hold(list []order, err error) {
 func (r *reconciler) look(list []order, plugged []ovsdb.Interface) *scene {
 	s := &scene{
 		all: plugged, ordered: map[string]bool{}, found: map[string]devlink.Port{}, hindered: map[string]*obstacle{}, wanted: map[string]string{},
-		plugged: map[string][]ovsdb.Interface{}, holder: map[string]string{},
+		plugged: map[string][]ovsdb.Interface{}, holder: map[string]string{}, tried: map[string]error{},
 	}
 	troubled := map[string]string{}
 	for _, i := range plugged {

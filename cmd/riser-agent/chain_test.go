@@ -167,6 +167,7 @@ func (c *chain) interfaces(own *ownLinux) map[string]string {
 }
 
 func TestFromAClaimToARepresentorAndBack(t *testing.T) {
+	t.Parallel()
 	c := newChain(t, false)
 	c.Start(c.binder.Run)
 	cards := map[string]string{"MT2113X00001": "dpu-a", "MT2113X00002": "dpu-b"}
@@ -179,7 +180,7 @@ func TestFromAClaimToARepresentorAndBack(t *testing.T) {
 	}
 	networkID := c.Network("")
 	ports := map[string]*store.Claim{}
-	for range 2 * 2 * vfsPerPF {
+	for range 6 {
 		p, claim, err := c.place(networkID)
 		c.Must(err)
 		ports[p.ID] = claim
@@ -206,6 +207,7 @@ func TestFromAClaimToARepresentorAndBack(t *testing.T) {
 }
 
 func TestOrdersOfAnOlderDatabaseAreOvertaken(t *testing.T) {
+	t.Parallel()
 	c := newChain(t, false)
 	c.Start(c.binder.Run)
 	own := c.card("MT2113X00001", "dpu-a")
@@ -231,6 +233,7 @@ func TestOrdersOfAnOlderDatabaseAreOvertaken(t *testing.T) {
 }
 
 func TestOneSerialNumberOnTwoCards(t *testing.T) {
+	t.Parallel()
 	c := newChain(t, false)
 	const serial = "MT2113X00001"
 	c.card(serial, "dpu-a")
@@ -257,6 +260,7 @@ func TestOneSerialNumberOnTwoCards(t *testing.T) {
 }
 
 func TestOrdersForOVN(t *testing.T) {
+	t.Parallel()
 	c := newChain(t, true)
 	c.Start(c.binder.Run)
 	own := c.card("MT2113X00001", "dpu-a")
