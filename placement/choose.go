@@ -84,7 +84,7 @@ func (s *search) first(ctx context.Context, tx *store.Tx) error {
 	}
 	best := list[0].Free
 	list = slices.DeleteFunc(list, func(c store.Candidate) bool { return c.Free < best })
-	host := list[rand.IntN(len(list))].Host
+	host := list[rand.IntN(len(list))].Host //nolint:gosec // which of equal hosts is no secret
 	s.seen = map[string]bool{host: true}
 	s.queue = []string{host}
 	return nil

@@ -3,6 +3,7 @@ package placement_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/rpc"
@@ -98,7 +99,7 @@ type process struct {
 
 func startProcess(t *testing.T) *process {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "claims") // a socket's path is short
+	dir, err := os.MkdirTemp("", "claims") //nolint:usetesting // a socket's path is short
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +168,8 @@ func (p *process) call(method string, in, out any) error {
 			return err
 		}
 		err = client.Call("Claims."+method, in, out)
-		if _, answered := err.(rpc.ServerError); err == nil || answered {
+		var answer rpc.ServerError
+		if err == nil || errors.As(err, &answer) {
 			return err
 		}
 	}
