@@ -1,5 +1,5 @@
-// Package host is the agent on a hypervisor. It tells riser's server which cards the host has, and that it lives; it takes no orders, and
-// speaks of no host but its own.
+// Package host is the agent on a hypervisor. Run tells riser's server which cards the host has, and that it lives. RunDomains keeps the domains of the
+// host as the server says. Neither can say anything to a DPU, nor speaks of another host.
 package host
 
 import (

@@ -81,19 +81,23 @@ func (c *caller) post(ctx context.Context, what string, message any) (*wire.Repl
 		return nil, fmt.Errorf("read the server's answer: %w", err)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		r := &refusal{status: resp.StatusCode, text: http.StatusText(resp.StatusCode)}
-		var e wire.Error
-		if json.Unmarshal(answer, &e) == nil && e.Error != "" {
-			r.text = e.Error
-		}
-		if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
-			r.after = min(time.Duration(seconds)*time.Second, maxRetryAfter)
-		}
-		return nil, r
+		return nil, refusalOf(resp, answer)
 	}
 	var reply wire.Reply
 	if err := json.Unmarshal(answer, &reply); err != nil {
 		return nil, fmt.Errorf("read the server's answer: %w", err)
 	}
 	return &reply, nil
+}
+
+func refusalOf(resp *http.Response, answer []byte) *refusal {
+	r := &refusal{status: resp.StatusCode, text: http.StatusText(resp.StatusCode)}
+	var e wire.Error
+	if json.Unmarshal(answer, &e) == nil && e.Error != "" {
+		r.text = e.Error
+	}
+	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
+		r.after = min(time.Duration(seconds)*time.Second, maxRetryAfter)
+	}
+	return r
 }

@@ -86,7 +86,7 @@ func New(o Options) http.Handler {
 		mux.Handle("/agents/v1/dpus", none)
 	}
 	if o.Serve&ForAgents != 0 {
-		mux.Handle("/agents/v1/hosts/", rest.New(a.table(o.HostAuth, a.hostRoutes())))
+		mux.Handle("/agents/v1/hosts/", rest.New(a.table(o.HostAuth, append(a.hostRoutes(), a.domainRoutes()...))))
 		mux.Handle("/agents/v1/dpus/", rest.New(a.table(o.DPUAuth, a.dpuRoutes())))
 		a.mountJoin(mux)
 	}

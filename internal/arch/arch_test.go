@@ -41,6 +41,7 @@ var layers = arch.Layers{
 		"trust":           3,
 		"virt/fake":       3,
 		"virt/libvirt":    3,
+		"virt/remote":     3,
 
 		"driver/bluefield": 4,
 		"driver/fake":      4,

@@ -31,3 +31,17 @@ CREATE TABLE leftovers (
   server TEXT NOT NULL,
   PRIMARY KEY (host, server)
 );
+CREATE TABLE domains (
+  host TEXT NOT NULL,
+  id TEXT NOT NULL,
+  revision BIGINT NOT NULL,
+  spec TEXT NOT NULL DEFAULT '',
+  want TEXT NOT NULL,
+  hard INTEGER NOT NULL DEFAULT 0,
+  reported_revision BIGINT NOT NULL DEFAULT 0,
+  reported_state TEXT NOT NULL DEFAULT '',
+  reported_kind TEXT NOT NULL DEFAULT '',
+  reported_error TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY (host, id)
+);
+CREATE INDEX domains_revision ON domains (host, revision);
