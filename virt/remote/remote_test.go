@@ -1,6 +1,7 @@
 package remote_test
 
 import (
+	"encoding/json"
 	"path/filepath"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ import (
 const id = "5f1c6d0e-0d8a-4a53-8d5d-6f5f7c0a0001"
 
 // open returns a store with host cmp1, whose agent is silent.
-func open(t *testing.T) *store.DB {
+func open(t testing.TB) *store.DB {
 	t.Helper()
 	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "riser.db"), store.Options{})
 	if err != nil {
@@ -36,7 +37,7 @@ func open(t *testing.T) *store.DB {
 	return db
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +45,7 @@ func must(t *testing.T, err error) {
 }
 
 // unavailable checks that an order could not be seen to be carried out.
-func unavailable(t *testing.T, err error) {
+func unavailable(t testing.TB, err error) {
 	t.Helper()
 	if !fault.Is(err, fault.Unavailable) {
 		t.Fatalf("error %v, want it unavailable", err)
@@ -52,7 +53,7 @@ func unavailable(t *testing.T, err error) {
 }
 
 // orders returns what the host is to do, without the revisions.
-func orders(t *testing.T, db *store.DB, after int64) ([]wire.Domain, int64) {
+func orders(t testing.TB, db *store.DB, after int64) ([]wire.Domain, int64) {
 	t.Helper()
 	list, err := remote.Domains(t.Context(), db, "cmp1", after)
 	must(t, err)
@@ -116,4 +117,33 @@ func TestReportsThatAreNotBelieved(t *testing.T) {
 	if err := report("cmp1", wire.DomainStatus{ID: id, State: "dancing"}); !fault.Is(err, fault.Invalid) {
 		t.Errorf("a state that is none: %v", err)
 	}
+}
+
+// Whatever a host says of domains, it changes none but those that it was told of, and none of another host.
+func FuzzReport(f *testing.F) {
+	for _, s := range []wire.DomainStatus{
+		{ID: id, Revision: 1, State: "running"}, {ID: id, Revision: -1, State: "absent"}, {ID: "", State: "stopped"}, {ID: id, State: "dancing"},
+		{ID: id, Revision: 1 << 62, State: "absent", Kind: "x", Error: "\xff"},
+	} {
+		b, err := json.Marshal(s)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add("cmp2", b)
+	}
+	db := open(f)
+	unavailable(f, remote.New(db, "cmp1").Define(f.Context(), virt.Domain{ID: id}))
+	_, head := orders(f, db, 0)
+	f.Fuzz(func(t *testing.T, host string, body []byte) {
+		var s wire.DomainStatus
+		if json.Unmarshal(body, &s) != nil || host == "cmp1" {
+			return
+		}
+		if err := remote.Report(t.Context(), db, host, []wire.DomainStatus{s}); err != nil && !fault.Is(err, fault.Invalid) {
+			t.Fatalf("%v, want it taken or invalid", err)
+		}
+		if list, now := orders(t, db, 0); len(list) != 1 || now != head {
+			t.Errorf("cmp1 is to do %+v", list)
+		}
+	})
 }
