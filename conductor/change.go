@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/riser-project/riser/driver"
@@ -91,7 +92,7 @@ func (w *wire) sent(names ...driver.PowerCommand) *store.Sent {
 	for i := len(w.earlier) - 1; i >= 0; i-- {
 		s := &w.earlier[i]
 		for _, name := range names {
-			if s.Power == string(name) && s.Answer != store.Refused {
+			if s.Power == string(name) && !s.Void() {
 				return s
 			}
 		}
@@ -114,22 +115,27 @@ func (w *wire) resume(ctx context.Context, target node.PowerState, pace driver.P
 	case restart.Settled:
 		return target, true, nil
 	}
-	seen, err := w.restarted(ctx, restart, pace)
-	if err != nil {
+	seen, told, err := w.restarted(ctx, restart, pace)
+	switch {
+	case err != nil:
 		return target, false, err
+	case seen:
+		w.task.evidence("after a restart of the conductor: " + restart.Text + " was seen to have taken effect")
+		return node.PowerOn, false, nil
+	case told && restart.Power != string(driver.GracefulRestart):
+		w.task.evidence("after a restart of the conductor: " + restart.Text + " was not carried out, as the machine's last reset shows; it is sent again")
+		w.answered(driver.PowerCommand(restart.Power), store.NotCarriedOut)
+		return target, false, nil
 	}
-	if !seen {
-		return target, false, &unknownError{sent: *restart}
-	}
-	w.task.evidence("after a restart of the conductor: " + restart.Text + " was seen to have taken effect")
-	return node.PowerOn, false, nil
+	return target, false, &unknownError{sent: *restart}
 }
 
-// restarted reports whether the machine says that it was reset since the restart was sent. It compares the machine's own clock with itself. A
-// restart may take a moment; a machine that does not tell is not waited for.
-func (w *wire) restarted(ctx context.Context, restart *store.Sent, pace driver.Pace) (bool, error) {
+// restarted reports whether the machine says that it was reset since the restart was sent, comparing the machine's own clock with itself, and
+// whether it tells at all. It says no only when the command can no longer be on its way, and a restart would have shown by now. A machine that
+// does not tell is not waited for.
+func (w *wire) restarted(ctx context.Context, restart *store.Sent, pace driver.Pace) (seen, told bool, err error) {
 	if w.boot == nil || restart.Reset.IsZero() {
-		return false, nil
+		return false, false, nil
 	}
 	poll, limit := pace.Poll, pace.Restart
 	if poll == 0 {
@@ -138,19 +144,19 @@ func (w *wire) restarted(ctx context.Context, restart *store.Sent, pace driver.P
 	if limit == 0 {
 		limit = 2 * time.Minute
 	}
-	for end := time.Now().Add(limit); ; {
+	for end := time.Now().Add(limit + w.task.run.c.cfg.CommandLimit); ; {
 		b, err := w.boot.BootState(ctx)
 		switch {
 		case err == nil && b.Reset.After(restart.Reset):
-			return true, nil
+			return true, true, nil
 		case ctx.Err() != nil, fault.Is(err, fault.Unauthorized), fault.Is(err, fault.Lost):
-			return false, err
+			return false, false, err
 		case !time.Now().Before(end):
-			return false, nil
+			return false, err == nil && !b.Reset.IsZero(), nil
 		}
 		select {
 		case <-ctx.Done():
-			return false, context.Cause(ctx)
+			return false, false, context.Cause(ctx)
 		case <-time.After(poll):
 		}
 	}
@@ -175,8 +181,12 @@ func (w *wire) SendPower(ctx context.Context, cmd driver.PowerCommand) error {
 	limited, cancel := context.WithTimeoutCause(ctx, w.task.run.c.cfg.CommandLimit, fault.New(fault.Timeout, "no answer within %v", w.task.run.c.cfg.CommandLimit))
 	defer cancel()
 	err := w.Power.SendPower(context.WithValue(limited, powerMarkKey{}, mark), cmd)
-	w.answered(cmd, err)
+	switch fault.KindOf(err) {
+	case fault.Invalid, fault.Conflict, fault.Unsupported, fault.Forbidden, fault.Unauthorized:
+		w.answered(cmd, store.Refused)
+	}
 	if err == nil {
+		w.answered(cmd, store.Accepted)
 		return failpoint.Hit(failpoint.Command.After())
 	}
 	if ctx.Err() == nil && limited.Err() != nil {
@@ -185,20 +195,11 @@ func (w *wire) SendPower(ctx context.Context, cmd driver.PowerCommand) error {
 	return err
 }
 
-// answered puts the answer to a command on the record in memory; the next write takes it along.
-func (w *wire) answered(cmd driver.PowerCommand, err error) {
-	answer := store.Accepted
-	switch fault.KindOf(err) {
-	case fault.Invalid, fault.Conflict, fault.Unsupported, fault.Forbidden, fault.Unauthorized:
-		answer = store.Refused
-	default:
-		if err != nil {
-			return
-		}
-	}
+// answered puts the answer to the last such command on the record in memory; the next write takes it along.
+func (w *wire) answered(cmd driver.PowerCommand, answer string) {
 	w.task.change(func(row store.OpStep) store.OpStep {
-		row.Sent = append([]store.Sent{}, row.Sent...)
-		for i := len(row.Sent) - 1; i >= 0; i-- {
+		row.Sent = slices.Clone(row.Sent)
+		for i := range slices.Backward(row.Sent) {
 			if s := &row.Sent[i]; w.mine(s) && s.Power == string(cmd) {
 				s.Answer = answer
 				break

@@ -55,12 +55,13 @@ type Conductor struct {
 // New returns a conductor that does nothing yet.
 func New(o Options) *Conductor {
 	cfg := o.Config.filled()
+	cfg.CommandLimit = min(cfg.CommandLimit, o.Holder.Delay())
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return &Conductor{
-		db: o.DB, holder: o.Holder, catalog: o.Catalog, drivers: o.Drivers, cfg: cfg, pace: o.Pace, log: log,
+		db: o.DB, holder: o.Holder, catalog: o.Catalog, drivers: o.Drivers, cfg: cfg, pace: paced(o.Pace), log: log,
 		workers: make(chan struct{}, cfg.Workers), freed: make(chan struct{}, 1), running: map[int64]*run{},
 	}
 }

@@ -38,7 +38,7 @@ func next(row *store.OpStep, earlier int) move {
 // unsettled returns the last command of class Relative whose outcome is not on record, or nil.
 func unsettled(sent []store.Sent) *store.Sent {
 	for i := range slices.Backward(sent) {
-		if s := &sent[i]; s.Relative && !s.Settled && s.Answer != store.Refused {
+		if s := &sent[i]; s.Relative && !s.Settled && !s.Void() {
 			return s
 		}
 	}
@@ -47,16 +47,16 @@ func unsettled(sent []store.Sent) *store.Sent {
 
 // admit decides whether cmd may leave. It returns row with the command on record, which has to be written before the command is sent. A relative
 // command is refused, with the record of it, when it was sent before and nobody knows what came of that.
-func admit(row store.OpStep, earlier int, cmd driver.Command, mark powerMark, now time.Time) (store.OpStep, *store.Sent) {
+func admit(row store.OpStep, earlier int, epoch int64, cmd driver.Command, mark powerMark, now time.Time) (store.OpStep, *store.Sent) {
 	if cmd.Class == driver.Relative {
 		for i := range row.Sent[:earlier] {
-			if s := &row.Sent[i]; s.Relative && !s.Settled && s.Answer != store.Refused && s.Text == cmd.Text && s.Node == mark.node {
+			if s := &row.Sent[i]; s.Relative && !s.Settled && !s.Void() && s.Text == cmd.Text && s.Node == mark.node {
 				return row, s
 			}
 		}
 	}
 	row.Sent = append(slices.Clone(row.Sent), store.Sent{
-		Text: cmd.Text, Relative: cmd.Class == driver.Relative, At: now, Attempt: row.Attempt, Node: mark.node, Power: string(mark.cmd), Call: mark.call, Reset: mark.reset,
+		Text: cmd.Text, Relative: cmd.Class == driver.Relative, At: now, Attempt: row.Attempt, Epoch: epoch, Node: mark.node, Power: string(mark.cmd), Call: mark.call, Reset: mark.reset,
 	})
 	if row.State != store.StepWaiting {
 		row.State = store.StepSent

@@ -27,6 +27,7 @@ type machine struct {
 	id      driver.Identity
 	cmds    []string // that arrived
 	fail    error    // of every request
+	swallow bool     // the next command is lost on its way
 	hangs   bool     // takes connections and never answers
 	lost    error    // what comes in place of the answers to commands, which are carried out
 	gate    chan struct{}
@@ -103,8 +104,11 @@ func (c *rackConn) arrive(ctx context.Context, class driver.Class, text string, 
 		return fail
 	}
 	c.r.mu.Lock()
-	c.m.cmds = append(c.m.cmds, text)
-	do(c.m)
+	if !c.m.swallow {
+		c.m.cmds = append(c.m.cmds, text)
+		do(c.m)
+	}
+	c.m.swallow = false
 	c.r.mu.Unlock()
 	if gate != nil {
 		select {

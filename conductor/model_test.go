@@ -318,7 +318,7 @@ func (s scheme) intent(a *actor) bool {
 	}
 	row := a.row.row()
 	row.Attempt++
-	row, refused := conductor.Admit(row, int(a.earlier), restart, conductor.NoMark, time.Time{})
+	row, refused := conductor.Admit(row, int(a.earlier), int64(a.epoch), restart, conductor.NoMark, time.Time{})
 	if refused != nil {
 		return false
 	}

@@ -48,6 +48,24 @@ func TestACrashInAPowerChange(t *testing.T) {
 	}
 }
 
+func TestARestartThatNeverArrivedIsSentAgain(t *testing.T) {
+	b := newBench(t, func(c *conductor.Config) { c.CommandLimit = 10 * time.Millisecond })
+	b.node("n")
+	b.rack.with(func() { b.rack.machines["n"].state, b.rack.machines["n"].swallow = node.PowerOn, true })
+	m := b.gate("n")
+	b.must(b.intake.Power(t.Context(), "n", node.Rebooting, 0, ""))
+	<-m.entered
+	b.stop()
+	b.rack.with(func() { m.gate = nil })
+	b.start()
+	n := b.when("n", "rest", func(n *node.Node) bool { return n.TargetPower == "" && n.Reservation == "" })
+	b.received("n", "ForceRestart")
+	evidence := strings.Join(b.steps("n", "power")[0].Evidence, "; ")
+	if n.LastError != "" || !strings.Contains(evidence, "was not carried out, as the machine's last reset shows; it is sent again") {
+		t.Errorf("last_error %q, evidence %s", n.LastError, evidence)
+	}
+}
+
 func TestACrashInAStepOfSeveralCommands(t *testing.T) {
 	for at, what := range []string{1: "the setting", 2: "the restart"} {
 		if what == "" {

@@ -236,7 +236,7 @@ func (t *task) guard(ctx context.Context, cmd driver.Command) error {
 	}
 	mark, _ := ctx.Value(powerMarkKey{}).(powerMark)
 	t.mu.Lock()
-	row, before := admit(*t.row, t.earlier, cmd, mark, t.run.c.db.Now())
+	row, before := admit(*t.row, t.earlier, t.run.fence.Epoch, cmd, mark, t.run.c.db.Now())
 	if before != nil {
 		t.refused = &unknownError{sent: *before}
 		t.mu.Unlock()

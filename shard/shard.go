@@ -90,6 +90,9 @@ func New(db *store.DB, opts Options) *Holder {
 // Hostname is the name under which the holder's conductor is known.
 func (h *Holder) Hostname() string { return h.opts.Hostname }
 
+// Delay is how long a successor waits after a lease has expired: no command of the holder may live longer.
+func (h *Holder) Delay() time.Duration { return h.opts.Delay }
+
 // Start joins the conductors and takes the first leases. On an embedded database, which only one process can have open, the leases of a
 // process that died are broken at once; elsewhere they are waited for.
 func (h *Holder) Start(ctx context.Context) error {

@@ -83,19 +83,24 @@ type Sent struct {
 	Relative bool      `json:"relative,omitempty"`
 	At       time.Time `json:"at"`
 	Attempt  int       `json:"attempt"`
+	Epoch    int64     `json:"epoch,omitempty"`   // of the lease under which it left
 	Node     string    `json:"node,omitempty"`    // UUID, when it went to the controller of a relative
 	Power    string    `json:"power,omitempty"`   // the power command it was
 	Call     int       `json:"call,omitempty"`    // the step's power change that it belongs to, from 1
-	Answer   string    `json:"answer,omitempty"`  // of a power command: Accepted or Refused; empty when none is known
+	Answer   string    `json:"answer,omitempty"`  // of a power command: Accepted, Refused or NotCarriedOut; empty when none is known
 	Reset    time.Time `json:"reset,omitzero"`    // before a restart: the machine's last reset, by its own clock
 	Settled  bool      `json:"settled,omitempty"` // what came of it is on record
 }
 
 // Answers to a power command.
 const (
-	Accepted = "accepted"
-	Refused  = "refused"
+	Accepted      = "accepted"
+	Refused       = "refused"
+	NotCarriedOut = "not carried out" // as was found later
 )
+
+// Void reports whether it is known that the command changed nothing.
+func (s *Sent) Void() bool { return s.Answer == Refused || s.Answer == NotCarriedOut }
 
 // OpStep is one step of an operation on one node.
 type OpStep struct {
