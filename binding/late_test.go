@@ -66,3 +66,17 @@ func TestAnOldAnswerDoesNotUndoANewerEvent(t *testing.T) {
 		t.Errorf("the port went back to %s (%s)", got.Status, got.StatusReason)
 	}
 }
+
+func TestACardWithoutOrdersIsToldOnceThatThereAreNone(t *testing.T) {
+	w, dpus := attachsim.Standard(t)
+	all, err := w.Binder.Orders(t.Context(), dpus[0].Serial, 0)
+	w.Must(err)
+	if !all.Full || len(all.Orders) != 0 || all.Revision == 0 {
+		t.Errorf("the first answer: %+v", all)
+	}
+	next, err := w.Binder.Orders(t.Context(), dpus[0].Serial, all.Revision)
+	w.Must(err)
+	if next.Full || len(next.Orders) != 0 || next.Revision != all.Revision {
+		t.Errorf("the next answer: %+v", next)
+	}
+}

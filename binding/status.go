@@ -30,6 +30,7 @@ func (b *Binder) Orders(ctx context.Context, serial string, after int64) (wire.O
 		if err != nil {
 			return err
 		}
+		head = max(head, 1) // 0 asks for everything, so a card that never had an order would be answered at once for ever
 		if after > head {
 			after = 0
 		}
