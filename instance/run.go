@@ -324,7 +324,7 @@ func (r *Runner) plugged(ctx context.Context, s *store.Server) error {
 func (r *Runner) remove(ctx context.Context, s *store.Server) error {
 	if s.Host != "" {
 		err := r.call(ctx, s, func(ctx context.Context, d virt.Driver) error { return d.Destroy(ctx, s.UUID) })
-		if err != nil {
+		if err != nil && !fault.Is(err, fault.NotFound) { // a host that was forgotten has nothing of it
 			return err
 		}
 	}

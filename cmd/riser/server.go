@@ -41,6 +41,7 @@ import (
 	"github.com/riser-project/riser/trust"
 	"github.com/riser-project/riser/virt"
 	fakevirt "github.com/riser-project/riser/virt/fake"
+	"github.com/riser-project/riser/virt/remote"
 )
 
 // server is one riser process: what --role says of it.
@@ -116,7 +117,7 @@ func (s *server) build(ctx context.Context) (err error) {
 	s.binder = binding.New(binding.Options{DB: s.db, Backend: s.backend, PlugByOVN: s.set.plug == "ovn", Log: s.log.With("part", "binding")})
 	s.placer = placement.New(s.db)
 	s.runner = instance.New(instance.Options{
-		DB: s.db, Placer: s.placer, Binder: s.binder, Virt: virtDrivers(), NoWait: !s.set.waitForPlug, PlugTimeout: s.set.plugTimeout,
+		DB: s.db, Placer: s.placer, Binder: s.binder, Virt: virtDrivers(s.db), NoWait: !s.set.waitForPlug, PlugTimeout: s.set.plugTimeout,
 		Log: s.log.With("part", "instance"),
 	})
 	s.metrics = prometheus.NewRegistry()
@@ -135,17 +136,28 @@ func (s *settings) networkBackend(log *slog.Logger) (network.Backend, error) {
 	return fakenet.New(), nil
 }
 
-// virtDrivers returns the virt driver of each host.
-func virtDrivers() func(host string) (virt.Driver, error) {
+// virtDrivers returns the virt driver of each host: its agent runs its domains, unless it reports the fake driver, whose domains are entries of a table here.
+func virtDrivers(db *store.DB) func(host string) (virt.Driver, error) {
 	var mu sync.Mutex
-	hosts := map[string]virt.Driver{}
-	return func(host string) (virt.Driver, error) {
+	fakes := map[string]virt.Driver{}
+	return func(name string) (virt.Driver, error) {
+		var host *store.Host
+		err := db.Read(context.Background(), func(tx *store.Tx) (err error) {
+			host, err = tx.Host(context.Background(), name)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if host.Virt.Driver != "fake" {
+			return remote.New(db, name), nil
+		}
 		mu.Lock()
 		defer mu.Unlock()
-		if hosts[host] == nil {
-			hosts[host] = fakevirt.New()
+		if fakes[name] == nil {
+			fakes[name] = fakevirt.New()
 		}
-		return hosts[host], nil
+		return fakes[name], nil
 	}
 }
 
