@@ -25,8 +25,10 @@ func (t *task) power(ctx context.Context, target node.PowerState) error {
 	}
 	switch {
 	case t.node.SlotPowered() && settled(target) == node.PowerOn:
-		if err := t.withFamily(ctx, func() error { return t.parentOn(ctx) }); err != nil {
-			return err
+		if !t.isOn(ctx) {
+			if err := t.withFamily(ctx, func() error { return t.parentOn(ctx) }); err != nil {
+				return err
+			}
 		}
 	case !t.node.IsChild() && target != node.PowerOn:
 		cuts, err := t.cutsPower(ctx, target)
@@ -87,6 +89,20 @@ func (t *task) own(ctx context.Context, target node.PowerState) error {
 		return err
 	}
 	return t.changePower(ctx, conn, t.node, target)
+}
+
+// isOn reports whether the task's machine is known to be on already: then its slot has power. A controller that does not answer may have none.
+func (t *task) isOn(ctx context.Context) bool {
+	conn, err := t.open(ctx)
+	if err != nil {
+		return false
+	}
+	p, ok := driver.As[driver.Power](conn)
+	if !ok {
+		return false
+	}
+	state, err := p.PowerState(ctx)
+	return err == nil && state == node.PowerOn
 }
 
 // cutsPower reports whether the target takes the power from the server's slots. A restart does when its controller has none that does not.
