@@ -12,8 +12,8 @@ packages=(
   openvswitch-switch ovn-central ovn-host
   # simulated BMCs, and the client that drivers are compared with
   openipmi ipmitool
-  # libvirtd and virsh
-  libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
+  # libvirtd and virsh, and a machine for libvirtd to run
+  libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86
   # the OpenStack clients of this release; newer ones come from openstack-chroot.sh
   python3-ironicclient python3-openstackclient
   # namespaces, and what openstack-chroot.sh needs
